@@ -1,1 +1,5 @@
-//! Stub.
+//! One program in one sandbox.
+
+pub mod limits;
+pub mod outcome;
+pub mod program;
