@@ -1,1 +1,14 @@
-//! Stub.
+//! The fence: every call to the kernel that Rust's standard library does not offer, made safe to use.
+//!
+//! The only crate with `unsafe` code and the only one that knows `nix` and `libc`. It decides nothing: which limits, which
+//! mounts, which user is decided above. Each unsafe block names the invariant it rests on.
+//!
+//! Modules in the order in which a sandbox meets them:
+
+pub mod identity;
+pub mod fds;
+pub mod spawn;
+pub mod pidfd;
+pub mod rlimits;
+pub mod clock;
+pub mod tree;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// A number of bytes. `MB` on the wire and in the configuration means MiB, 1,048,576 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
 impl Bytes {

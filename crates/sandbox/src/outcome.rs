@@ -1,4 +1,13 @@
-//! What the run means: the one place where facts become a judgement.
+//! What the run means: the one place where facts become a judgement. Pure, total, and tested as a table.
+//!
+//! The order of the questions is the policy: what the daemon did comes first, then what the kernel did, then what the
+//! program did, and only then what the program says of itself.
+
+use crate::channel::{ErrorKind, InnerLimit};
+use crate::launch::End;
+use crate::prepare::PrepareError;
+use crate::program::Language;
+use crate::supervise::{ExitFacts, Kill, Reported, Stop};
 
 /// `status` of a finished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,4 +52,173 @@ pub struct Outcome {
     pub exit_code: i32,
     pub cause: Cause,
     pub detail: Option<CauseDetail>,
+}
+
+/// The program's own exit status where the daemon, not the program, ended the run.
+const NOT_THE_PROGRAMS: i32 = -1;
+
+/// A program that fails with this share of its memory in use (percent) failed because of it: its last request was refused.
+const MEMORY_FULL: u64 = 95;
+
+const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;
+const SIGKILL: i32 = 9;
+
+pub fn judge(facts: &ExitFacts) -> Outcome {
+    if let Some(outcome) = facts.killed.and_then(|kill| judge_kill(facts, kill)) {
+        return outcome;
+    }
+    let Some(end) = how_it_ended(facts) else {
+        return stopped(Status::Error, Cause::SandboxError, None, "the sandbox ended without saying how; try again".into());
+    };
+    let failed = match (end, &facts.reported) {
+        (End::Exited(0), Reported::Nothing | Reported::Value(_) | Reported::Garbage) => None,
+        (End::Exited(0), Reported::Error { .. }) => Some(1),
+        (End::Exited(code), _) => Some(code),
+        (End::Signaled(signal), _) => Some(128 + signal),
+    };
+    match failed {
+        None => Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None },
+        Some(code) => limit_behind(facts, end).unwrap_or_else(|| own_failure(facts, end, code)),
+    }
+}
+
+/// The outcome of a run whose sandbox could not be built.
+pub fn never_started(error: &PrepareError) -> Outcome {
+    stopped(Status::Error, Cause::SandboxError, None, error.to_string())
+}
+
+fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
+    let limits = &facts.limits;
+    Some(match kill {
+        // The result was there before; the run is judged by it.
+        Kill::Leftovers => return judge_leftovers(facts),
+        Kill::WallTimeout => {
+            let limit = limits.wall.as_secs_f64();
+            let message = format!("the program ran into its timeout of {limit} s and was killed; raise `timeout` if it needs longer");
+            stopped(Status::Timeout, Cause::WallTimeout, Some((limit, facts.wall.as_secs_f64())), message)
+        }
+        Kill::Cpu { observed } => cpu_limit(facts, observed.as_secs_f64()),
+        Kill::Memory { observed } => memory_limit(facts, observed.as_mib()),
+        Kill::Output { observed } => {
+            let limit = limits.output.0;
+            let message = format!(
+                "the program wrote {observed} bytes to one stream, far beyond the {limit} that are kept, and was killed; \
+                 write large results to a file"
+            );
+            stopped(Status::Error, Cause::OutputLimit, Some((limit as f64, observed as f64)), message)
+        }
+        Kill::Stopped(Stop::Cancelled) => {
+            stopped(Status::Cancelled, Cause::Cancelled, None, "the execution was cancelled".into())
+        }
+        Kill::Stopped(Stop::DaemonShutdown) => {
+            let message = "the executor was shut down while the program ran; send it again to another one".into();
+            stopped(Status::Error, Cause::DaemonShutdown, None, message)
+        }
+    })
+}
+
+/// Killed after its answer: what was answered stands.
+fn judge_leftovers(facts: &ExitFacts) -> Option<Outcome> {
+    match facts.reported {
+        Reported::Error { .. } => Some(own_failure(facts, End::Exited(1), 1)),
+        Reported::Value(_) | Reported::Nothing | Reported::Garbage => {
+            Some(Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None })
+        }
+    }
+}
+
+/// The launcher can tell exit from signal, but speaks from inside: believed where bubblewrap's word agrees.
+fn how_it_ended(facts: &ExitFacts) -> Option<End> {
+    let code = facts.exit_code?;
+    let folded = |end: End| match end {
+        End::Exited(code) => code,
+        End::Signaled(signal) => 128 + signal,
+    };
+    facts.end.filter(|end| folded(*end) == code).or(Some(match code {
+        129..=192 => End::Signaled(code - 128),
+        _ => End::Exited(code),
+    }))
+}
+
+/// A limit that made the program fail, as far as it can be known.
+fn limit_behind(facts: &ExitFacts, end: End) -> Option<Outcome> {
+    let signal = match (end, facts.language) {
+        (End::Signaled(signal), _) => Some(signal),
+        // bash ends like its last command did.
+        (End::Exited(code @ 129..), Language::Shell) => Some(code - 128),
+        (End::Exited(_), _) => None,
+    };
+    let cpu_used_up = facts.limits.cpu.is_some_and(|limit| facts.cpu >= limit);
+    match signal {
+        Some(SIGXCPU) => return Some(cpu_limit(facts, facts.cpu.as_secs_f64())),
+        Some(SIGKILL) if cpu_used_up => return Some(cpu_limit(facts, facts.cpu.as_secs_f64())),
+        Some(SIGXFSZ) => return Some(file_limit(facts)),
+        Some(_) | None => {}
+    }
+    if let Reported::Error { limit: Some(limit), .. } = facts.reported {
+        return Some(match limit {
+            InnerLimit::Memory => memory_limit(facts, facts.peak_memory.as_mib()),
+            InnerLimit::Processes => process_limit(facts),
+            InnerLimit::FileSize => file_limit(facts),
+        });
+    }
+    if facts.peak_memory.0.saturating_mul(100) >= facts.limits.memory.0.saturating_mul(MEMORY_FULL) {
+        return Some(memory_limit(facts, facts.peak_memory.as_mib()));
+    }
+    let own_tasks = crate::runtimes::own_threads(facts.language);
+    (facts.peak_tasks >= u64::from(facts.limits.processes) + own_tasks).then(|| process_limit(facts))
+}
+
+fn own_failure(facts: &ExitFacts, end: End, exit_code: i32) -> Outcome {
+    let (cause, message) = match (end, &facts.reported) {
+        (End::Signaled(signal), _) => (Cause::Signal, format!("the program died by signal {signal}")),
+        (End::Exited(_), Reported::Error { kind, .. }) => {
+            let message = match kind {
+                ErrorKind::Exception => "the program raised an exception or did not compile; stderr has the traceback",
+                ErrorKind::NoHandler => "the program defines no handler that can be called; stderr says what to define",
+                ErrorKind::Result => "what the handler returned is not JSON; stderr says where",
+                ErrorKind::Input => "an input file could not be written; stderr says which",
+            };
+            (Cause::Exception, message.to_owned())
+        }
+        (End::Exited(code), Reported::Nothing | Reported::Value(_) | Reported::Garbage) => {
+            (Cause::Exit, format!("the program exited with {code}"))
+        }
+    };
+    let detail = Some(CauseDetail { limit: None, observed: None, message });
+    Outcome { status: Status::Failed, exit_code, cause, detail }
+}
+
+fn stopped(status: Status, cause: Cause, numbers: Option<(f64, f64)>, message: String) -> Outcome {
+    let (limit, observed) = numbers.unzip();
+    Outcome { status, exit_code: NOT_THE_PROGRAMS, cause, detail: Some(CauseDetail { limit, observed, message }) }
+}
+
+fn cpu_limit(facts: &ExitFacts, observed: f64) -> Outcome {
+    let limit = facts.limits.cpu.map_or(observed, |limit| limit.as_secs_f64());
+    let message = format!("the program used {observed:.2} s of CPU time, its limit is {limit} s; raise `limits.cpu_seconds`");
+    stopped(Status::Error, Cause::CpuLimit, Some((limit, observed)), message)
+}
+
+fn memory_limit(facts: &ExitFacts, observed: u64) -> Outcome {
+    let limit = facts.limits.memory.as_mib();
+    let message = format!(
+        "the program needed more memory than its limit of {limit} MiB (it held {observed} MiB); raise `limits.memory_mb` or \
+         use less"
+    );
+    stopped(Status::Error, Cause::MemoryLimit, Some((limit as f64, observed as f64)), message)
+}
+
+fn process_limit(facts: &ExitFacts) -> Outcome {
+    let limit = facts.limits.processes;
+    let observed = facts.peak_tasks;
+    let message = format!("the program needed more than its {limit} processes and threads; raise `limits.max_processes`");
+    stopped(Status::Error, Cause::ProcessLimit, Some((limit.into(), observed as f64)), message)
+}
+
+fn file_limit(facts: &ExitFacts) -> Outcome {
+    let limit = facts.limits.file_size.as_mib() as f64;
+    let message = format!("the program wrote to a file beyond its limit of {limit} MiB; raise `limits.max_file_mb`");
+    stopped(Status::Error, Cause::FileLimit, Some((limit, limit)), message)
 }

@@ -1,0 +1,112 @@
+//! A process named by a descriptor: it cannot turn into another process the way a number can.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Readable once the process has ended.
+#[derive(Debug)]
+pub struct PidFd(AsyncFd<OwnedFd>);
+
+/// What the kernel counted for a child and all descendants it had waited for (getrusage(2), `wait4`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChildUsage {
+    pub cpu: Duration,
+    /// Blocks of 512 bytes that reached the block layer.
+    pub blocks_read: u64,
+    pub blocks_written: u64,
+    /// The largest resident set of any one process, bytes. A fresh child starts with its parent's figure.
+    pub max_resident: u64,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitStatus {
+    Exited(i32),
+    Signaled(i32),
+}
+
+impl PidFd {
+    /// Needs the tokio runtime, which will watch the descriptor.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is no such process (any more).
+    pub fn open(pid: u32) -> io::Result<Self> {
+        // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0u32) };
+        let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made this descriptor for us; pidfds are close-on-exec from birth.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: an OwnedFd stays open and the same until it is dropped, and it is dropped with the AsyncFd.
+        let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+        Ok(Self(watched.map_err(io::Error::from)?))
+    }
+
+    /// Waits until the process has ended. It may still have to be reaped.
+    pub async fn ended(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
+    }
+
+    /// SIGKILL. A process that has already ended is what was wanted, not an error.
+    pub fn kill(&self) -> io::Result<()> {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the descriptor is open for as long as `self` lives; a null siginfo means "as kill(2) would".
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, no_info, 0u32)
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
+    }
+}
+
+/// Waits for a child and reaps it.
+///
+/// # Errors
+/// `ECHILD` when `pid` is not an unreaped child of this process.
+pub fn reap(pid: u32) -> io::Result<(WaitStatus, ChildUsage)> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: all-zero is a valid rusage, a struct of integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to live, writable locals of the right type.
+        let result = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
+        if result == pid {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    let status = if libc::WIFSIGNALED(status) {
+        WaitStatus::Signaled(libc::WTERMSIG(status))
+    } else {
+        WaitStatus::Exited(libc::WEXITSTATUS(status))
+    };
+    Ok((status, ChildUsage::from(&usage)))
+}
+
+impl From<&libc::rusage> for ChildUsage {
+    fn from(usage: &libc::rusage) -> Self {
+        let positive = |value: i64| u64::try_from(value).unwrap_or(0);
+        let time = |value: libc::timeval| {
+            Duration::from_secs(positive(value.tv_sec)) + Duration::from_micros(positive(value.tv_usec))
+        };
+        Self {
+            cpu: time(usage.ru_utime) + time(usage.ru_stime),
+            blocks_read: positive(usage.ru_inblock),
+            blocks_written: positive(usage.ru_oublock),
+            max_resident: positive(usage.ru_maxrss).saturating_mul(1024),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Resource limits and priorities of the calling process. Used by the launcher, inside the sandbox.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Soft and hard value of each limit that a sandbox sets, in the kernel's own units (setrlimit(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rlimit {
+    AddressSpace(u64),
+    Data(u64),
+    Stack(u64),
+    CpuSeconds(u64),
+    FileSize(u64),
+    OpenFiles(u64),
+    /// Counted per user *and user namespace* since Linux 5.14: set inside the sandbox's namespace it is the run's own budget.
+    Processes(u64),
+    /// 1, not 0: a core_pattern that pipes to a program ignores 0 (core(5)).
+    Core(u64),
+    LockedMemory(u64),
+    PendingSignals(u64),
+    MessageQueues(u64),
+}
+
+/// Sets soft and hard alike, so that user code cannot raise it again. Where the container's own hard limit is lower already,
+/// that one stays: it is stricter.
+pub fn set(limit: Rlimit) -> io::Result<()> {
+    let (resource, value) = match limit {
+        Rlimit::AddressSpace(value) => (Resource::RLIMIT_AS, value),
+        Rlimit::Data(value) => (Resource::RLIMIT_DATA, value),
+        Rlimit::Stack(value) => (Resource::RLIMIT_STACK, value),
+        Rlimit::CpuSeconds(value) => (Resource::RLIMIT_CPU, value),
+        Rlimit::FileSize(value) => (Resource::RLIMIT_FSIZE, value),
+        Rlimit::OpenFiles(value) => (Resource::RLIMIT_NOFILE, value),
+        Rlimit::Processes(value) => (Resource::RLIMIT_NPROC, value),
+        Rlimit::Core(value) => (Resource::RLIMIT_CORE, value),
+        Rlimit::LockedMemory(value) => (Resource::RLIMIT_MEMLOCK, value),
+        Rlimit::PendingSignals(value) => (Resource::RLIMIT_SIGPENDING, value),
+        Rlimit::MessageQueues(value) => (Resource::RLIMIT_MSGQUEUE, value),
+    };
+    let (_, hard) = getrlimit(resource)?;
+    let value = value.min(hard);
+    Ok(setrlimit(resource, value, value)?)
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it.
+pub fn raise_open_files() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// Lowers the scheduling priority of this process and of what it starts. It cannot be raised again without a capability.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: setpriority takes three integers; who = 0 is the calling process.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,105 @@
+//! The one place where processes start.
+//!
+//! The kernel ties a parent-death signal to the *thread* that forked (prctl(2), `PR_SET_PDEATHSIG`): were a sandbox forked
+//! from a pool thread that retires, it would be killed under a running program. So one thread forks, and it never ends. It is
+//! also the only one, so a descriptor it makes inheritable for one child cannot slip into another.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::fds::set_inheritable;
+
+/// A child to start: an absolute program, its arguments, no environment but `env`.
+#[derive(Debug)]
+pub struct Spawn {
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub env: Vec<(OsString, OsString)>,
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    /// Inherited under the numbers they have here, so that the arguments can name them.
+    pub inherit: Vec<OwnedFd>,
+}
+
+type Request = (Spawn, Box<dyn FnOnce(io::Result<u32>) + Send>);
+
+/// Hands children to the thread that forks. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Spawner {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Spawner {
+    pub fn start() -> io::Result<Self> {
+        let (requests, inbox) = mpsc::channel::<Request>();
+        thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || {
+            for (spawn, answer) in inbox {
+                answer(run(spawn));
+            }
+            // Every sender is gone, yet children may live: this thread must outlast them.
+            loop {
+                thread::park();
+            }
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Starts a child; `answer` gets its pid, on the spawner's thread. The caller owns the child and must reap it.
+    pub fn spawn(&self, spawn: Spawn, answer: impl FnOnce(io::Result<u32>) + Send + 'static) {
+        if let Err(mpsc::SendError((_, answer))) = self.requests.send((spawn, Box::new(answer))) {
+            answer(Err(io::Error::other("the spawner thread is gone")));
+        }
+    }
+}
+
+/// Forks and executes. The descriptors of `spawn` are closed here once the child has its own.
+fn run(spawn: Spawn) -> io::Result<u32> {
+    for fd in &spawn.inherit {
+        set_inheritable(fd.as_fd(), true)?;
+    }
+    // No `pre_exec`: the standard library can then use posix_spawn, which does not copy the daemon's page tables. It also
+    // resets the signal mask and SIGPIPE for the child.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let child = Command::new(spawn.program)
+        .args(spawn.arguments)
+        .env_clear()
+        .envs(spawn.env)
+        .stdin(Stdio::from(spawn.stdin))
+        .stdout(Stdio::from(spawn.stdout))
+        .stderr(Stdio::from(spawn.stderr))
+        .spawn()?;
+    Ok(child.id())
+}
+
+/// What the launcher inside the sandbox starts: the runtime, in a process group of its own, with this process's stdio.
+///
+/// The group is its own so that `kill 0` in a script ends the script's processes and not the launcher that waits for them.
+pub fn spawn_runtime(
+    program: &std::path::Path,
+    arguments: &[OsString],
+    inherit: &[OwnedFd],
+    env: Option<Vec<(OsString, OsString)>>,
+) -> io::Result<u32> {
+    use std::os::unix::process::CommandExt;
+    for fd in inherit {
+        set_inheritable(fd.as_fd(), true)?;
+    }
+    #[expect(clippy::disallowed_methods, reason = "inside the sandbox; the daemon's own children start above")]
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0);
+    if let Some(env) = env {
+        command.env_clear().envs(env);
+    }
+    Ok(command.spawn()?.id())
+}
+
+/// The numbers of descriptors, for a command line.
+pub fn number(fd: &OwnedFd) -> OsString {
+    fd.as_raw_fd().to_string().into()
+}

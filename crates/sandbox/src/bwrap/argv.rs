@@ -1,0 +1,108 @@
+//! A plan, written down for bubblewrap. Pure, and without any decision of its own.
+//!
+//! The list travels through a descriptor (`--args`), because `/proc/*/cmdline` is readable from inside; and every file from
+//! a descriptor gets one of its own, because a second reader of the same one finds it empty.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+
+use crate::plan::{LAUNCHER_PATH, Mount, SandboxPlan, WORKSPACE_PATH};
+use crate::probe::{ProcView, UserNamespaces};
+
+/// What the plan needs from outside, as descriptors that bubblewrap inherits.
+pub trait Descriptors {
+    fn text(&mut self, text: &'static str) -> std::io::Result<RawFd>;
+    fn launcher(&mut self) -> std::io::Result<Bind>;
+    fn workspace(&mut self) -> std::io::Result<Bind>;
+    fn status(&mut self) -> RawFd;
+}
+
+/// How a file or directory of ours is named: by descriptor where bubblewrap can (0.10, and Debian 12's 0.8.0-2+deb12u1), so
+/// that nobody can put another one in its place, else by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    Descriptor(RawFd),
+    Path(OsString),
+}
+
+/// The options, in order. File system operations take effect in the order given.
+pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::io::Result<Vec<OsString>> {
+    let mut out = Options(Vec::with_capacity(160));
+    // Each by name: `--unshare-all` skips silently what it cannot have.
+    for namespace in ["user", "pid", "net", "ipc", "uts", "cgroup"] {
+        out.push([format!("--unshare-{namespace}")]);
+    }
+    out.push(["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]);
+    match plan.user_namespaces {
+        UserNamespaces::Disabled => out.push(["--disable-userns"]),
+        UserNamespaces::LeftToSeccomp => {}
+    }
+    out.push(["--die-with-parent", "--new-session"]);
+    for mount in &plan.mounts {
+        out.mount(mount, descriptors)?;
+    }
+    out.push(["--chdir", WORKSPACE_PATH, "--clearenv"]);
+    for (name, value) in &plan.env {
+        out.push(["--setenv", name, value]);
+    }
+    if let Some(profile) = &plan.seccomp {
+        match *profile {}
+    }
+    out.push(["--json-status-fd".to_owned(), descriptors.status().to_string()]);
+    Ok(out.0)
+}
+
+/// Options as bubblewrap reads them from a descriptor: each ends in NUL.
+pub fn nul_separated(options: &[OsString]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for option in options {
+        bytes.extend_from_slice(option.as_encoded_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+struct Options(Vec<OsString>);
+
+impl Options {
+    fn push<T: Into<OsString>>(&mut self, words: impl IntoIterator<Item = T>) {
+        self.0.extend(words.into_iter().map(Into::into));
+    }
+
+    fn bind(&mut self, option: &str, bind: Bind, at: &str) {
+        match bind {
+            Bind::Descriptor(fd) => self.push([format!("{option}-fd"), fd.to_string(), at.to_owned()]),
+            Bind::Path(path) => self.push([option.into(), path, at.into()]),
+        }
+    }
+
+    fn mount(&mut self, mount: &Mount, descriptors: &mut impl Descriptors) -> std::io::Result<()> {
+        match mount {
+            Mount::ReadOnly { host, at } => self.push(["--ro-bind".as_ref(), host.as_os_str(), at.as_os_str()]),
+            Mount::ReadOnlyIfThere { host, at } => {
+                self.push(["--ro-bind-try".as_ref(), host.as_os_str(), at.as_os_str()]);
+            }
+            Mount::Launcher => {
+                let launcher = descriptors.launcher()?;
+                self.bind("--ro-bind", launcher, LAUNCHER_PATH);
+            }
+            Mount::File { text, at } => {
+                let fd = descriptors.text(text)?;
+                self.push(["--perms", "0444", "--file", &fd.to_string(), at]);
+            }
+            Mount::Symlink { to, at } => self.push(["--symlink".as_ref(), to.as_os_str(), at.as_os_str()]),
+            Mount::Proc(ProcView::Private) => self.push(["--proc", "/proc"]),
+            Mount::Proc(ProcView::Shared) => self.push(["--ro-bind", "/proc", "/proc"]),
+            Mount::Dev => self.push(["--dev", "/dev"]),
+            Mount::Tmpfs { size, at } => {
+                self.push(["--perms", "1777", "--size", &size.0.to_string(), "--tmpfs", at]);
+            }
+            Mount::Workspace => {
+                let workspace = descriptors.workspace()?;
+                self.bind("--bind", workspace, WORKSPACE_PATH);
+            }
+            Mount::ReadOnlyFromHere { at } => self.push(["--remount-ro", at]),
+        }
+        Ok(())
+    }
+}

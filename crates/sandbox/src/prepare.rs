@@ -1,0 +1,267 @@
+//! Building a sandbox, up to the moment before user code.
+//!
+//! ```text
+//! spawn bubblewrap ── child-pid ── namespaces, mounts ── launcher ── runtime boots ── `ready`  ══ Prepared
+//!        │                │                 │                │             │
+//!        └────────────────┴───────── PrepareError {stage} ───┴─────────────┘     everything killed and reaped
+//! ```
+//!
+//! Nothing of a job is known here: a [`Prepared`] can be made before anybody asks for it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use linux::fds::{self, SealedFile};
+use linux::spawn::Spawn;
+use tokio::io::BufReader;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+use crate::bwrap::argv::{self, Bind, Descriptors};
+use crate::bwrap::{status, stderr};
+use crate::capture::Capture;
+use crate::channel::{self, Report};
+use crate::cage::Cage;
+use crate::launch::{Order, Start, Verdict};
+use crate::limits::Limits;
+use crate::plan::{self, SandboxPlan};
+use crate::probe::Host;
+use crate::runtimes::Runtime;
+use crate::usage::{Measured, Sampler};
+
+/// Booting takes milliseconds; on a machine that is stuck this is when we say so.
+const BOOT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A sandbox whose runtime has booted and waits for its one job. Dropping it destroys the sandbox.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) cage: Cage,
+    pub(crate) sampler: Sampler,
+    pub(crate) before: Measured,
+    pub(crate) wires: Wires,
+    pub(crate) stdout: Capture,
+    pub(crate) stderr: Capture,
+    pub(crate) took: Duration,
+    pub(crate) limits: Limits,
+}
+
+/// The daemon's ends of what leads into a sandbox.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    pub(crate) stdin: pipe::Sender,
+    pub(crate) job: pipe::Sender,
+    pub(crate) report: pipe::Receiver,
+    pub(crate) bwrap_status: BufReader<pipe::Receiver>,
+    pub(crate) verdict: pipe::Receiver,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Spawn,
+    Namespaces,
+    Launcher,
+    Boot,
+}
+
+/// Our failure, or the host's; never the program's.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot prepare a sandbox: {what}")]
+pub struct PrepareError {
+    pub stage: Stage,
+    pub what: String,
+    #[source]
+    pub source: Option<io::Error>,
+}
+
+impl PrepareError {
+    fn io(stage: Stage, what: &str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { stage, what: format!("{what}: {source}"), source: Some(source) }
+    }
+}
+
+/// Boots `runtime` in a new sandbox over `workspace`.
+pub async fn prepare(
+    host: &Host,
+    runtime: &Runtime,
+    limits: &Limits,
+    workspace: &OwnedFd,
+) -> Result<Prepared, PrepareError> {
+    let plan = plan::plan(host, runtime, limits);
+    let start = Start::Runtime {
+        language: runtime.language,
+        interpreter: runtime.interpreter.clone(),
+        arguments: runtime.arguments(),
+    };
+    boot(host, &plan, start, limits, workspace).await
+}
+
+pub(crate) async fn boot(
+    host: &Host,
+    plan: &SandboxPlan,
+    start: Start,
+    limits: &Limits,
+    workspace: &OwnedFd,
+) -> Result<Prepared, PrepareError> {
+    let began = Instant::now();
+    let (spawn, wires, stdout, stderr) =
+        lay_wires(host, plan, start, workspace).map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
+    let stdout = Capture::start(stdout, limits.output).map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
+    let stderr = Capture::start(stderr, limits.output).map_err(PrepareError::io(Stage::Spawn, "stderr"))?;
+
+    let (answer, spawned) = oneshot::channel();
+    host.spawner.spawn(spawn, move |pid| drop(answer.send(pid)));
+    let pid = spawned
+        .await
+        .unwrap_or_else(|_gone| Err(io::Error::other("the spawner thread is gone")))
+        .map_err(PrepareError::io(Stage::Spawn, &format!("cannot start {}", host.bwrap.display())))?;
+    let mut cage = Cage::adopt(pid).map_err(PrepareError::io(Stage::Spawn, "cannot watch bubblewrap"))?;
+    let mut wires = wires;
+
+    let booted = tokio::time::timeout(BOOT_DEADLINE, wait_for_ready(&mut cage, &mut wires)).await;
+    match booted {
+        Ok(Ok(init)) => {
+            stdout.mark_start();
+            stderr.mark_start();
+            let sampler = Sampler::new(init);
+            let before = Measured::starting_at(sampler.sample());
+            let limits = limits.clone();
+            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, took: began.elapsed(), limits })
+        }
+        Ok(Err(stage)) => Err(explain(stage, cage, wires, stderr).await),
+        Err(_elapsed) => {
+            cage.destroy().await;
+            let what = format!("it was not ready after {} s", BOOT_DEADLINE.as_secs());
+            Err(PrepareError { stage: Stage::Boot, what, source: None })
+        }
+    }
+}
+
+/// Follows the boot. On failure: how far it came.
+async fn wait_for_ready(cage: &mut Cage, wires: &mut Wires) -> Result<u32, Stage> {
+    let Ok(Some(status::Status::Child(init))) = status::next(&mut wires.bwrap_status).await else {
+        return Err(Stage::Namespaces);
+    };
+    cage.adopt_init(init).map_err(|_gone| Stage::Namespaces)?;
+    match channel::read_report(&mut wires.report).await {
+        Ok(Some(Report::Ready)) => Ok(init),
+        Ok(Some(Report::Started | Report::Result { .. } | Report::Error { .. }) | None) | Err(_) => Err(Stage::Boot),
+    }
+}
+
+/// Turns a boot that failed into a sentence: the launcher knows, or bubblewrap's stderr does.
+async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) -> PrepareError {
+    cage.destroy().await;
+    let said = stderr.finish().await.text;
+    if let Some(Verdict::Failed { stage, error }) = read_verdict(&mut wires.verdict).await {
+        let what = format!("the launcher could not apply the {stage} ({error})");
+        return PrepareError { stage: Stage::Launcher, what, source: None };
+    }
+    let what = match stage {
+        Stage::Spawn | Stage::Namespaces | Stage::Launcher => stderr::explain(&said).to_string(),
+        Stage::Boot => match stderr::find(&said) {
+            Some(obstacle) => obstacle.to_string(),
+            None => format!("the interpreter did not boot; it said: {}", said.trim()),
+        },
+    };
+    PrepareError { stage, what, source: None }
+}
+
+/// The launcher's last word, if it came to say it.
+pub(crate) async fn read_verdict(from: &mut pipe::Receiver) -> Option<Verdict> {
+    use tokio::io::AsyncReadExt;
+    let mut line = Vec::new();
+    from.take(4096).read_to_end(&mut line).await.ok()?;
+    serde_json::from_slice(&line).ok()
+}
+
+/// Makes every pipe, and the command line that names their other ends.
+fn lay_wires(
+    host: &Host,
+    plan: &SandboxPlan,
+    start: Start,
+    workspace: &OwnedFd,
+) -> io::Result<(Spawn, Wires, OwnedFd, OwnedFd)> {
+    let (stdin, our_stdin) = fds::pipe()?;
+    let (our_stdout, stdout) = fds::pipe()?;
+    let (our_stderr, stderr) = fds::pipe()?;
+    let (job, our_job) = fds::pipe()?;
+    let (our_report, report) = fds::pipe()?;
+    let (our_verdict, verdict) = fds::pipe()?;
+    let (our_status, status) = fds::pipe()?;
+    for fd in [our_stdin.as_fd(), our_job.as_fd(), our_report.as_fd(), our_verdict.as_fd(), our_status.as_fd()] {
+        fds::set_nonblocking(fd)?;
+    }
+    let order = Order {
+        start,
+        rlimits: plan.rlimits,
+        job_fd: job.as_raw_fd(),
+        report_fd: report.as_raw_fd(),
+        status_fd: verdict.as_raw_fd(),
+    };
+    let mut inherited = Inherited { host, workspace, status: status.as_raw_fd(), fds: vec![job, report, verdict, status] };
+    let options = argv::options(plan, &mut inherited)?;
+    let arguments = SealedFile::new("bwrap-arguments", &argv::nul_separated(&options))?.reader()?;
+    let command: Vec<OsString> = vec![
+        "--args".into(),
+        arguments.as_raw_fd().to_string().into(),
+        "--".into(),
+        plan::LAUNCHER_PATH.into(),
+        serde_json::to_string(&order)?.into(),
+    ];
+    let mut inherit = inherited.fds;
+    inherit.push(arguments);
+    let spawn = Spawn { program: host.bwrap.clone(), arguments: command, env: Vec::new(), stdin, stdout, stderr, inherit };
+    let wires = Wires {
+        stdin: pipe::Sender::from_owned_fd(our_stdin)?,
+        job: pipe::Sender::from_owned_fd(our_job)?,
+        report: pipe::Receiver::from_owned_fd(our_report)?,
+        bwrap_status: BufReader::new(pipe::Receiver::from_owned_fd(our_status)?),
+        verdict: pipe::Receiver::from_owned_fd(our_verdict)?,
+    };
+    Ok((spawn, wires, our_stdout, our_stderr))
+}
+
+/// Collects the descriptors a plan asks for, each of its own.
+struct Inherited<'a> {
+    host: &'a Host,
+    workspace: &'a OwnedFd,
+    status: RawFd,
+    fds: Vec<OwnedFd>,
+}
+
+impl Inherited<'_> {
+    fn keep(&mut self, fd: OwnedFd) -> RawFd {
+        let number = fd.as_raw_fd();
+        self.fds.push(fd);
+        number
+    }
+
+    fn bind(&mut self, fd: &OwnedFd) -> io::Result<Bind> {
+        if self.host.capabilities.binds_descriptors {
+            return Ok(Bind::Descriptor(self.keep(fd.try_clone()?)));
+        }
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+        Ok(Bind::Path(path.into_os_string()))
+    }
+}
+
+impl Descriptors for Inherited<'_> {
+    fn text(&mut self, text: &'static str) -> io::Result<RawFd> {
+        let fd = SealedFile::new("sandbox-file", text.as_bytes())?.reader()?;
+        Ok(self.keep(fd))
+    }
+
+    fn launcher(&mut self) -> io::Result<Bind> {
+        self.bind(&self.host.launcher)
+    }
+
+    fn workspace(&mut self) -> io::Result<Bind> {
+        self.bind(self.workspace)
+    }
+
+    fn status(&mut self) -> RawFd {
+        self.status
+    }
+}

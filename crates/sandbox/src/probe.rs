@@ -1,0 +1,297 @@
+//! What this host can enforce, found out by doing it: the production arguments, with a program that looks around.
+//!
+//! ```text
+//! bubblewrap there? ── options it knows ── boots with private /proc? ── self test inside ── each language runs a program
+//!        │                                      │ masked                    │                     │
+//!        ▼                                      ▼                           ▼                     ▼
+//!    Obstacle                          shared /proc, announced          Obstacle             language not offered
+//! ```
+//!
+//! There is no fallback that is not announced: what is in force is in [`Capabilities`], and what could not be had is in
+//! [`Host::shortfalls`]. A host that cannot be used is a [`ProbeError`] that names the line that fixes it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use linux::fds;
+use linux::spawn::{Spawn, Spawner};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+use crate::bwrap::stderr::{self, Obstacle};
+use crate::cage::Cage;
+use crate::channel::{self, Report};
+use crate::launch::Start;
+use crate::limits::{Bytes, Limits};
+use crate::plan;
+use crate::prepare::{self, PrepareError};
+use crate::program::{Language, Mode, Program};
+use crate::runtimes::Runtime;
+use crate::self_test::{self, Expectations};
+
+/// How `/proc` looks inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcView {
+    /// Its own: only the sandbox's processes.
+    Private,
+    /// The container's, read-only: other processes' names are visible, their memory and environment are not.
+    Shared,
+}
+
+/// Who forbids new user namespaces inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserNamespaces {
+    Disabled,
+    LeftToSeccomp,
+}
+
+/// What is in force for every sandbox of this daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    pub proc: ProcView,
+    pub user_namespaces: UserNamespaces,
+    /// bubblewrap can bind a directory by descriptor.
+    pub binds_descriptors: bool,
+}
+
+/// How a directory beside `/usr` is given to the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    Link(PathBuf),
+    Directory,
+}
+
+/// A language that has been seen to work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    pub runtime: Runtime,
+    pub version: String,
+}
+
+/// Everything about this host that sandboxes are built from. Made once, at start.
+#[derive(Debug)]
+pub struct Host {
+    pub spawner: Spawner,
+    pub bwrap: PathBuf,
+    pub bwrap_version: String,
+    /// This very program, opened before root was given up: its path may be unreachable since.
+    pub launcher: OwnedFd,
+    pub layout: Vec<(PathBuf, Layout)>,
+    pub capabilities: Capabilities,
+    pub languages: Vec<Installed>,
+    /// What could not be had, and is not needed.
+    pub shortfalls: Vec<Shortfall>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shortfall {
+    Obstacle(Obstacle),
+    Language { language: Language, why: String },
+}
+
+/// Why this host cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("bubblewrap is not installed (looked for /usr/local/bin/bwrap and /usr/bin/bwrap); install it: apt-get install bubblewrap")]
+    NoBubblewrap,
+    #[error("bubblewrap does not run: {0}")]
+    BubblewrapBroken(#[source] io::Error),
+    #[error("{what}")]
+    Obstacle { obstacle: Option<Obstacle>, what: String },
+    #[error("a sandbox does not hold what it must: {}", .0.join("; "))]
+    SelfTest(Vec<String>),
+    #[error("no language works in this container: {}; install one, for example: apt-get install python3", .0.join("; "))]
+    NoLanguage(Vec<String>),
+}
+
+impl Host {
+    /// Tries everything the daemon will do, over `workspace`.
+    pub async fn probe(spawner: Spawner, launcher: OwnedFd, workspace: &OwnedFd) -> Result<Self, ProbeError> {
+        let bwrap = ["/usr/local/bin/bwrap", "/usr/bin/bwrap"].map(PathBuf::from).into_iter().find(|path| path.exists());
+        let bwrap = bwrap.ok_or(ProbeError::NoBubblewrap)?;
+        let version = ask(&spawner, &bwrap, "--version").await.map_err(ProbeError::BubblewrapBroken)?;
+        let options = ask(&spawner, &bwrap, "--help").await.map_err(ProbeError::BubblewrapBroken)?;
+        let mut host = Self {
+            spawner,
+            bwrap,
+            bwrap_version: version.trim().trim_start_matches("bubblewrap ").to_owned(),
+            launcher,
+            layout: layout(),
+            capabilities: Capabilities {
+                proc: ProcView::Private,
+                user_namespaces: UserNamespaces::Disabled,
+                binds_descriptors: options.contains("--bind-fd"),
+            },
+            languages: Vec::new(),
+            shortfalls: Vec::new(),
+        };
+        host.settle_capabilities(workspace).await?;
+        host.try_languages(workspace).await?;
+        Ok(host)
+    }
+
+    pub fn language(&self, language: Language) -> Option<&Installed> {
+        self.languages.iter().find(|installed| installed.runtime.language == language)
+    }
+
+    /// Finds the strongest settings that boot, and has a program look around inside.
+    async fn settle_capabilities(&mut self, workspace: &OwnedFd) -> Result<(), ProbeError> {
+        loop {
+            let error = match self.self_test(workspace).await {
+                Ok(broken) if broken.is_empty() => return Ok(()),
+                Ok(broken) => return Err(ProbeError::SelfTest(broken)),
+                Err(error) => error,
+            };
+            let obstacle = stderr::find(&error.what);
+            let Capabilities { proc, user_namespaces, .. } = &mut self.capabilities;
+            match obstacle {
+                Some(obstacle @ Obstacle::ProcMasked) if *proc == ProcView::Private => {
+                    if in_initial_pid_namespace() {
+                        let what = format!("{obstacle}; and its /proc shows the whole host, so it cannot be shared");
+                        return Err(ProbeError::Obstacle { obstacle: Some(obstacle), what });
+                    }
+                    *proc = ProcView::Shared;
+                    self.shortfalls.push(Shortfall::Obstacle(obstacle));
+                }
+                Some(obstacle @ Obstacle::UserNamespacesCannotBeDisabled)
+                    if *user_namespaces == UserNamespaces::Disabled =>
+                {
+                    *user_namespaces = UserNamespaces::LeftToSeccomp;
+                    self.shortfalls.push(Shortfall::Obstacle(obstacle));
+                }
+                Some(_) | None => return Err(ProbeError::Obstacle { obstacle, what: error.to_string() }),
+            }
+        }
+    }
+
+    /// What does not hold inside, one sentence each.
+    async fn self_test(&self, workspace: &OwnedFd) -> Result<Vec<String>, PrepareError> {
+        // Any runtime will do: it is not started.
+        let runtime = Runtime::with_interpreter(Language::Shell, "/bin/sh".into());
+        let limits = probe_limits();
+        let plan = plan::plan(self, &runtime, &limits);
+        let mut prepared = prepare::boot(self, &plan, Start::SelfTest, &limits, workspace).await?;
+        let report = channel::read_report(&mut prepared.wires.report).await;
+        prepared.cage.destroy().await;
+        let Ok(Some(Report::Result { value })) = report else {
+            return Ok(vec!["the self test gave no report".to_owned()]);
+        };
+        Ok(match serde_json::from_str::<self_test::Observed>(value.get()) {
+            Ok(observed) => {
+                let expected = Expectations { rlimits: plan.rlimits, proc: self.capabilities.proc };
+                self_test::broken(&observed, &expected)
+            }
+            Err(error) => vec![format!("the self test's report cannot be read: {error}")],
+        })
+    }
+
+    /// Has each language print its version, through the same road as any program.
+    async fn try_languages(&mut self, workspace: &OwnedFd) -> Result<(), ProbeError> {
+        let [python, javascript, shell] = Language::ALL.map(|language| self.try_language(language, workspace));
+        let (python, javascript, shell) = tokio::join!(python, javascript, shell);
+        let mut reasons = Vec::new();
+        for (language, tried) in Language::ALL.into_iter().zip([python, javascript, shell]) {
+            match tried {
+                Ok(installed) => self.languages.push(installed),
+                Err(why) => {
+                    reasons.push(format!("{}: {why}", language.name()));
+                    self.shortfalls.push(Shortfall::Language { language, why });
+                }
+            }
+        }
+        if self.languages.is_empty() { Err(ProbeError::NoLanguage(reasons)) } else { Ok(()) }
+    }
+
+    async fn try_language(&self, language: Language, workspace: &OwnedFd) -> Result<Installed, String> {
+        let runtime = Runtime::find(language).ok_or("its interpreter is not installed")?;
+        let limits = probe_limits();
+        let prepared = prepare::prepare(self, &runtime, &limits, workspace).await.map_err(|error| error.to_string())?;
+        let finished = prepared.start(version_program(language)).finish().await.map_err(|error| error.to_string())?;
+        let version = finished.stdout.text.trim().to_owned();
+        if version.is_empty() {
+            return Err(format!("it ran no program; it said: {}", finished.stderr.text.trim()));
+        }
+        Ok(Installed { runtime, version })
+    }
+}
+
+fn version_program(language: Language) -> Program {
+    let code = match language {
+        Language::Python => "import sys\nprint('.'.join(map(str, sys.version_info[:3])))",
+        Language::Javascript => "console.log(process.versions.node)",
+        Language::Shell => "echo \"${BASH_VERSION%%(*}\"",
+    };
+    Program {
+        execution_id: "exec_probe".into(),
+        language,
+        mode: Mode::Script,
+        code: code.into(),
+        event: channel::null(),
+        stdin: String::new(),
+        env: Default::default(),
+        files: Vec::new(),
+    }
+}
+
+/// Small, and enough for any interpreter to boot.
+fn probe_limits() -> Limits {
+    Limits {
+        wall: Duration::from_secs(20),
+        cpu: None,
+        memory: Bytes::mib(256),
+        processes: 32,
+        open_files: 256,
+        file_size: Bytes::mib(1),
+        tmp: Bytes::mib(1),
+        output: Bytes::mib(1),
+    }
+}
+
+/// How `/bin` and its like are laid out here: links into `/usr`, directories, or missing.
+fn layout() -> Vec<(PathBuf, Layout)> {
+    let names = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+    let look = |path: &Path| match path.read_link() {
+        Ok(to) => Some(Layout::Link(to)),
+        Err(_) if path.is_dir() => Some(Layout::Directory),
+        Err(_) => None,
+    };
+    names.map(PathBuf::from).into_iter().filter_map(|path| look(&path).map(|layout| (path, layout))).collect()
+}
+
+/// The inode of the first pid namespace is a constant of the kernel (`PROC_PID_INIT_INO`).
+fn in_initial_pid_namespace() -> bool {
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|name| name.as_os_str() == "pid:[4026531836]")
+}
+
+/// Opens this program for the launcher's place. Call it before giving up root.
+pub fn open_launcher() -> io::Result<OwnedFd> {
+    // Through the link, not by its path: the file may have been replaced on disk since.
+    fds::open_path(Path::new("/proc/self/exe"))
+}
+
+/// What a program prints when asked with one option.
+async fn ask(spawner: &Spawner, program: &Path, option: &str) -> io::Result<String> {
+    let (ours, stdout) = fds::pipe()?;
+    let stdin = std::fs::File::open("/dev/null")?.into();
+    fds::set_nonblocking(&ours)?;
+    let spawn = Spawn {
+        program: program.to_owned(),
+        arguments: vec![option.into()],
+        env: Vec::new(),
+        stdin,
+        stderr: stdout.try_clone()?,
+        stdout,
+        inherit: Vec::new(),
+    };
+    let (answer, spawned) = oneshot::channel();
+    spawner.spawn(spawn, move |pid| drop(answer.send(pid)));
+    let pid = spawned.await.map_err(io::Error::other)??;
+    let cage = Cage::adopt(pid)?;
+    let mut text = String::new();
+    pipe::Receiver::from_owned_fd(ours)?.take(64 * 1024).read_to_string(&mut text).await?;
+    cage.reap().await;
+    Ok(text)
+}

@@ -1,0 +1,139 @@
+//! The languages: which interpreter, which runner program boots inside, and what its limits mean to the kernel.
+//!
+//! A language is one row of the tables here and one folder with its runner. The runner of Python and of JavaScript is
+//! written in the language itself; bash cannot speak the protocol, so its runner is Rust and lives in the launcher.
+
+pub mod shell;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{Bytes, Limits};
+use crate::plan::RUNNER_DIR;
+use crate::program::Language;
+
+/// Where interpreters are looked for, in the order of the sandbox's own PATH.
+const BIN_DIRS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+
+/// An interpreter of this container and how it is booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    pub language: Language,
+    pub interpreter: PathBuf,
+    pub runner: Option<Runner>,
+}
+
+/// A program of ours that the interpreter runs first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runner {
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+impl Runner {
+    pub fn path(&self) -> String {
+        format!("{RUNNER_DIR}/{}", self.name)
+    }
+}
+
+impl Runtime {
+    /// The language's interpreter, if this container has one that the sandbox will see too.
+    pub fn find(language: Language) -> Option<Self> {
+        let name = match language {
+            Language::Python => "python3",
+            Language::Javascript => "node",
+            Language::Shell => "bash",
+        };
+        let interpreter = BIN_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| is_visible(path))?;
+        Some(Self::with_interpreter(language, interpreter))
+    }
+
+    pub fn with_interpreter(language: Language, interpreter: PathBuf) -> Self {
+        let runner = match language {
+            Language::Python => Some(Runner { name: "runner.py", text: include_str!("python/runner.py") }),
+            Language::Javascript => Some(Runner { name: "runner.cjs", text: include_str!("javascript/runner.cjs") }),
+            Language::Shell => None,
+        };
+        Self { language, interpreter, runner }
+    }
+
+    /// What the interpreter is started with, before the numbers of the two descriptors.
+    pub fn arguments(&self) -> Vec<String> {
+        let flags: &[&str] = match self.language {
+            // Isolated: no PYTHON* variables, no user site, nothing from the workspace on the path; no .pyc written.
+            Language::Python => &["-I", "-B"],
+            Language::Javascript | Language::Shell => &[],
+        };
+        flags.iter().map(|flag| (*flag).to_owned()).chain(self.runner.map(|runner| runner.path())).collect()
+    }
+
+    /// Environment that only this language gets.
+    pub fn env(&self) -> &'static [(&'static str, &'static str)] {
+        match self.language {
+            // Where npm -g, and Debian's node-* packages, put modules.
+            Language::Javascript => {
+                &[("NODE_PATH", "/usr/local/lib/node_modules:/usr/lib/node_modules:/usr/share/nodejs:/usr/lib/nodejs")]
+            }
+            Language::Python | Language::Shell => &[],
+        }
+    }
+}
+
+/// The sandbox has `/usr` (and `/bin`, which is in it or beside it) and nothing else: an interpreter that is a link into
+/// somebody's home would not be found there.
+fn is_visible(path: &Path) -> bool {
+    std::fs::canonicalize(path)
+        .is_ok_and(|real| real.is_file() && ["/usr", "/bin"].iter().any(|dir| real.starts_with(dir)))
+}
+
+/// Threads of the interpreter itself, which do not count against the program's budget.
+pub fn own_threads(language: Language) -> u64 {
+    match language {
+        Language::Javascript => NODE_THREADS,
+        Language::Python | Language::Shell => 0,
+    }
+}
+
+/// What the launcher sets on itself before it starts the runtime, in the kernel's units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    pub address_space: Option<u64>,
+    pub data: u64,
+    pub cpu_seconds: Option<u64>,
+    pub file_size: u64,
+    pub open_files: u64,
+    pub processes: u64,
+}
+
+/// The sandbox's init and the launcher count as processes, too.
+const OUR_PROCESSES: u64 = 2;
+
+/// node starts with a main thread, four of V8, four of libuv and two for signals and the inspector; they are the runtime's.
+const NODE_THREADS: u64 = 10;
+
+/// Private writable memory node holds at boot: thread stacks and V8's own. Measured 215 MiB on node 20 with one run's limits.
+const NODE_DATA: Bytes = Bytes::mib(256);
+
+/// Shared libraries, thread stacks and reservations, which are address space and not memory.
+const ADDRESS_SPACE_ROOM: Bytes = Bytes::mib(512);
+
+impl Rlimits {
+    /// These are the hard stop of a single process. What the run holds as a whole is watched from outside (`usage.rs`).
+    pub fn new(language: Language, limits: &Limits) -> Self {
+        let is_node = match language {
+            Language::Javascript => true,
+            Language::Python | Language::Shell => false,
+        };
+        Self {
+            // V8 reserves gigabytes of address space for each WebAssembly memory: a limit on it would break `fetch`.
+            address_space: (!is_node).then_some(limits.memory.0 + ADDRESS_SPACE_ROOM.0),
+            data: limits.memory.0 + if is_node { NODE_DATA.0 } else { 0 },
+            // A backstop, per process and boot included: the watcher outside counts exactly and comes first.
+            cpu_seconds: limits.cpu.map(|cpu| cpu.as_secs() + 2),
+            file_size: limits.file_size.0,
+            open_files: limits.open_files.into(),
+            processes: u64::from(limits.processes) + OUR_PROCESSES + own_threads(language),
+        }
+    }
+}

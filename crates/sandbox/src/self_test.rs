@@ -1,0 +1,180 @@
+//! The program that looks around inside a sandbox, and the list of what it must find.
+//!
+//! It runs in the launcher's place, under the arguments of production, and reports what it sees and can do. The daemon
+//! compares. Leaving out any one protection must make it fail: that is tested by leaving them out.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{self, ReportFrame};
+use crate::plan::{CODE_DIR, WORKSPACE_PATH};
+use crate::probe::ProcView;
+use crate::runtimes::Rlimits;
+
+const NAMESPACES: [&str; 7] = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"];
+
+/// Places that must not be writable, one for each way they are made so.
+const READ_ONLY: [&str; 5] = ["/", "/usr", "/etc", "/dev", "/sbx"];
+
+const WRITABLE: [&str; 4] = ["/tmp", "/dev/shm", CODE_DIR, WORKSPACE_PATH];
+
+/// What a program inside sees.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// The targets of `/proc/self/ns/*`.
+    pub namespaces: BTreeMap<String, String>,
+    /// `/proc/self/status`, the lines that matter.
+    pub status: BTreeMap<String, String>,
+    pub uid_map: String,
+    pub setgroups: String,
+    pub hostname: String,
+    /// Where a file could be made.
+    pub writable: Vec<String>,
+    pub interfaces: Vec<String>,
+    pub environment: Vec<String>,
+    pub root_entries: Vec<String>,
+    /// Soft and hard, as `/proc/self/limits` shows them.
+    pub limits: BTreeMap<String, (String, String)>,
+    /// Numeric entries of `/proc`.
+    pub processes: usize,
+}
+
+/// What depends on the plan.
+#[derive(Debug, Clone)]
+pub struct Expectations {
+    pub rlimits: Rlimits,
+    pub proc: ProcView,
+}
+
+/// Looks around and says so. Runs inside.
+pub(crate) fn report(job: OwnedFd, report: OwnedFd) -> io::Result<()> {
+    drop(job);
+    let mut report = File::from(report);
+    report.write_all(&channel::encode(&ReportFrame::ready())?)?;
+    let value = serde_json::value::to_raw_value(&look_around()?)?;
+    report.write_all(&channel::encode(&ReportFrame::result(value))?)
+}
+
+fn look_around() -> io::Result<Observed> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    Ok(Observed {
+        namespaces: NAMESPACES
+            .iter()
+            .map(|name| Ok(((*name).to_owned(), link(&format!("/proc/self/ns/{name}"))?)))
+            .collect::<io::Result<_>>()?,
+        status: status
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .filter(|(name, _)| name.starts_with("Cap") || ["Uid", "Gid", "NoNewPrivs", "Seccomp"].contains(&name.as_str()))
+            .collect(),
+        uid_map: words(&fs::read_to_string("/proc/self/uid_map")?),
+        setgroups: words(&fs::read_to_string("/proc/self/setgroups")?),
+        hostname: words(&fs::read_to_string("/proc/sys/kernel/hostname")?),
+        writable: READ_ONLY.iter().chain(&WRITABLE).filter(|dir| can_write(dir)).map(|dir| (*dir).to_owned()).collect(),
+        interfaces: interfaces()?,
+        environment: std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+        root_entries: names("/")?,
+        limits: limits.lines().skip(1).filter_map(parse_limit).collect(),
+        processes: names("/proc")?.iter().filter(|name| name.parse::<u32>().is_ok()).count(),
+    })
+}
+
+/// Everything that is not as it must be. Runs in the daemon.
+pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut must = |holds: bool, what: String| {
+        if !holds {
+            broken.push(what);
+        }
+    };
+    for name in NAMESPACES {
+        let ours = link(&format!("/proc/self/ns/{name}")).unwrap_or_default();
+        let theirs = observed.namespaces.get(name);
+        must(theirs.is_some_and(|theirs| *theirs != ours), format!("the {name} namespace is the daemon's own"));
+    }
+    for (name, value) in [
+        ("Uid", "1000 1000 1000 1000"),
+        ("Gid", "1000 1000 1000 1000"),
+        ("NoNewPrivs", "1"),
+        ("CapInh", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("CapBnd", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+    ] {
+        let seen = observed.status.get(name).map(|seen| words(seen)).unwrap_or_default();
+        must(seen == value, format!("{name} is '{seen}' and must be '{value}'"));
+    }
+    must(observed.uid_map.starts_with("1000 ") && observed.uid_map.ends_with(" 1"), format!("the uid map is '{}'", observed.uid_map));
+    must(observed.setgroups == "deny", "setgroups is not denied".to_owned());
+    must(observed.hostname == "sandbox", format!("the host name is '{}'", observed.hostname));
+    for place in READ_ONLY {
+        must(!observed.writable.iter().any(|dir| dir == place), format!("{place} is writable"));
+    }
+    for place in WRITABLE {
+        must(observed.writable.iter().any(|dir| dir == place), format!("{place} is not writable"));
+    }
+    must(observed.interfaces == ["lo"], format!("network interfaces: {}", observed.interfaces.join(", ")));
+    for name in &observed.environment {
+        let known = ["PATH", "HOME", "TMPDIR", "USER", "LANG", "PWD"].contains(&name.as_str());
+        must(known, format!("the environment holds {name}"));
+    }
+    for name in &observed.root_entries {
+        let known = ["bin", "code", "dev", "etc", "proc", "sbin", "sbx", "tmp", "usr", "var", "workspace"];
+        must(known.contains(&name.as_str()) || name.starts_with("lib"), format!("the root holds /{name}"));
+    }
+    for (name, value) in [
+        ("Max processes", expected.rlimits.processes),
+        ("Max open files", expected.rlimits.open_files),
+        ("Max file size", expected.rlimits.file_size),
+        ("Max data size", expected.rlimits.data),
+    ] {
+        let held = observed.limits.get(name).is_some_and(|(soft, hard)| {
+            // Lower than asked for is stricter: the container's own limit.
+            soft == hard && soft.parse::<u64>().is_ok_and(|seen| seen <= value)
+        });
+        must(held, format!("'{name}' is not held to {value}"));
+    }
+    match expected.proc {
+        // This process and the sandbox's init.
+        ProcView::Private => must(observed.processes == 2, format!("{} processes are visible", observed.processes)),
+        ProcView::Shared => {}
+    }
+    broken
+}
+
+fn can_write(dir: &str) -> bool {
+    let path = format!("{dir}/.sandbox-executor-self-test");
+    let made = OpenOptions::new().write(true).create_new(true).open(&path).is_ok();
+    made && fs::remove_file(path).is_ok()
+}
+
+fn interfaces() -> io::Result<Vec<String>> {
+    let table = fs::read_to_string("/proc/self/net/dev")?;
+    Ok(table.lines().skip(2).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect())
+}
+
+fn names(dir: &str) -> io::Result<Vec<String>> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn link(path: &str) -> io::Result<String> {
+    Ok(fs::read_link(path)?.to_string_lossy().into_owned())
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `Max open files            256                  256                  files`
+fn parse_limit(line: &str) -> Option<(String, (String, String))> {
+    let name = line.get(..26)?.trim().to_owned();
+    let mut values = line.get(26..)?.split_whitespace().map(str::to_owned);
+    Some((name, (values.next()?, values.next()?)))
+}

@@ -1,0 +1,208 @@
+//! What a run uses, seen from outside: CPU time, memory, processes.
+//!
+//! A sandbox's processes are the descendants of its init, wherever they were re-parented to. The sampler walks them in
+//! `/proc`; a process that ends during the walk is simply not counted. Numbers of the sandbox itself (init, launcher, the
+//! interpreter's boot) are measured once, before user code runs, and taken off.
+
+use std::time::Duration;
+
+use linux::clock::cpu_time;
+use linux::pidfd::ChildUsage;
+use procfs::process::Process;
+
+use crate::limits::Bytes;
+
+/// What one run used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    pub cpu: Duration,
+    pub cpu_source: CpuSource,
+    pub peak_memory: Bytes,
+    pub memory_source: MemorySource,
+    /// Bytes that reached a block device. Reads from the page cache and writes to tmpfs do not.
+    pub io_read: u64,
+    pub io_write: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuSource {
+    /// The kernel's account of the program and all it waited for, taken when it ended (wait4(2)).
+    Rusage,
+    /// The last sample before the sandbox was killed.
+    Sampled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemorySource {
+    /// The largest resident set of any one process (wait4(2)): more than any sample showed.
+    Rusage,
+    /// The largest sample of all processes together.
+    Sampled,
+}
+
+/// The sandbox at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Of every process of the sandbox, ours included, living and waited for.
+    pub cpu: Duration,
+    /// Of the program's living processes.
+    pub program_cpu: Duration,
+    /// Of the program's processes, at most: pages that a fork shares are in it more than once.
+    pub memory: Bytes,
+    /// Processes and threads of the program.
+    pub tasks: u64,
+}
+
+/// Walks one sandbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Sampler {
+    init: u32,
+    /// Kernel ticks per second, for the times of processes that were waited for.
+    ticks: u64,
+    page: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The sandbox's init, and its first child, the launcher.
+    Ours,
+    Programs,
+}
+
+/// One process during a walk.
+struct Seen {
+    process: Process,
+    whose: Whose,
+    cpu: Duration,
+    threads: u64,
+    /// Pages.
+    private: u64,
+    shared: u64,
+}
+
+impl Sampler {
+    pub fn new(init: u32) -> Self {
+        Self { init, ticks: procfs::ticks_per_second(), page: procfs::page_size() }
+    }
+
+    /// Never fails: a sandbox that is gone uses nothing.
+    pub fn sample(&self) -> Sample {
+        let mut sample = Sample::default();
+        let (mut private, mut shared) = (0, 0);
+        for seen in self.walk() {
+            sample.cpu += seen.cpu;
+            match seen.whose {
+                Whose::Ours => {}
+                Whose::Programs => {
+                    sample.program_cpu += seen.cpu;
+                    sample.tasks += seen.threads;
+                    private += seen.private;
+                    shared = shared.max(seen.shared);
+                }
+            }
+        }
+        sample.memory = Bytes((private + shared) * self.page);
+        sample
+    }
+
+    /// What the program really holds, when a sample says it may be above `limit`: the kernel's proportional sizes, which
+    /// count each page once but are slow to get.
+    pub fn held(&self, sample: &Sample, limit: Bytes) -> Bytes {
+        if sample.memory <= limit {
+            return sample.memory;
+        }
+        let walk = self.walk();
+        let programs = walk.iter().filter(|seen| seen.whose == Whose::Programs);
+        Bytes(programs.filter_map(|seen| proportional_size(&seen.process)).sum())
+    }
+
+    fn walk(&self) -> Vec<Seen> {
+        let mut walked = Vec::new();
+        let mut pending = vec![(self.init, Whose::Ours)];
+        while let Some((pid, whose)) = pending.pop() {
+            let Some((seen, children)) = self.look_at(pid, whose) else { continue };
+            // The launcher was the first child of init, and pids of one boot only grow until they wrap.
+            let launcher = (pid == self.init).then(|| children.iter().min().copied()).flatten();
+            pending.extend(children.into_iter().map(|child| {
+                let whose = if Some(child) == launcher { Whose::Ours } else { Whose::Programs };
+                (child, whose)
+            }));
+            walked.push(seen);
+        }
+        walked
+    }
+
+    fn look_at(&self, pid: u32, whose: Whose) -> Option<(Seen, Vec<u32>)> {
+        let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+        let stat = process.stat().ok()?;
+        let memory = process.statm().ok()?;
+        let children = process.tasks().ok()?.filter_map(|task| task.ok()?.children().ok()).flatten().collect();
+        let waited_for = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0) * 1000 / self.ticks;
+        let seen = Seen {
+            whose,
+            cpu: cpu_time(pid).unwrap_or_default() + Duration::from_millis(waited_for),
+            threads: u64::try_from(stat.num_threads).unwrap_or(0),
+            private: memory.resident.saturating_sub(memory.shared),
+            shared: memory.shared,
+            process,
+        };
+        Some((seen, children))
+    }
+}
+
+fn proportional_size(process: &Process) -> Option<u64> {
+    let rollup = process.smaps_rollup().ok()?;
+    rollup.memory_map_rollup.into_iter().next()?.extension.map.get("Pss").copied()
+}
+
+/// Everything that was measured of a run, and its sum.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    /// When user code began.
+    pub before: Sample,
+    /// The largest memory and the last CPU time of all samples since.
+    pub peak: Sample,
+    /// The launcher's account of the runtime: CPU time and the largest resident set, boot included.
+    pub runtime: Option<(Duration, Bytes)>,
+    /// CPU time of the runtime alone when user code began.
+    pub runtime_before: Duration,
+    /// bubblewrap's account of everything.
+    pub sandbox: ChildUsage,
+}
+
+impl Measured {
+    pub fn starting_at(before: Sample) -> Self {
+        Self { before, runtime_before: before.program_cpu, ..Self::default() }
+    }
+
+    pub fn observe(&mut self, sample: Sample) {
+        self.peak.cpu = self.peak.cpu.max(sample.cpu);
+        self.peak.memory = self.peak.memory.max(sample.memory);
+        self.peak.tasks = self.peak.tasks.max(sample.tasks);
+    }
+
+    /// CPU time the program has used, as far as samples show.
+    pub fn sampled_cpu(&self) -> Duration {
+        self.peak.cpu.saturating_sub(self.before.cpu)
+    }
+
+    pub fn usage(&self) -> Usage {
+        let sampled_cpu = self.sampled_cpu();
+        let (cpu, cpu_source) = match self.runtime {
+            Some((cpu, _)) => (sampled_cpu.max(cpu.saturating_sub(self.runtime_before)), CpuSource::Rusage),
+            None => (sampled_cpu, CpuSource::Sampled),
+        };
+        let (peak_memory, memory_source) = match self.runtime {
+            Some((_, resident)) if resident > self.peak.memory => (resident, MemorySource::Rusage),
+            Some(_) | None => (self.peak.memory, MemorySource::Sampled),
+        };
+        Usage {
+            cpu,
+            cpu_source,
+            peak_memory,
+            memory_source,
+            io_read: self.sandbox.blocks_read * 512,
+            io_write: self.sandbox.blocks_written * 512,
+        }
+    }
+}
