@@ -15,6 +15,17 @@ pub enum Place {
     Fresh,
 }
 
+impl Place {
+    /// The kind of place, for logs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Session(_) => "session",
+            Self::Fresh => "fresh",
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Job {
     pub program: Program,

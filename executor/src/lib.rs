@@ -1,10 +1,27 @@
-//! The daemon.
+//! The daemon: how a request becomes an answer.
+//!
+//! ```text
+//!  bytes ──► http ──► intake ──► admission ──► run::pipeline ──────────────► outlet ──► http ──► bytes
+//!            guard    checks     a slot        prepare, start, judge,        maps
+//!                     a Job      or a refusal  collect: a RunRecord
+//! ```
+//!
+//! One road, one direction. `http` knows requests and answers and nothing of sandboxes; `intake` and `outlet` are the only
+//! places where wire types meet ours; `run` carries an execution through, in a task of its own that outlives its caller; the
+//! sandbox itself is the `sandbox` crate. `app` knows everybody, nobody knows `app` but `http` and `cli`.
+//!
+//! The modules, in the order in which a request meets them:
 
+pub mod admission;
+pub mod app;
 pub mod artifacts;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod intake;
-pub mod outlet;
-pub mod workspaces;
-pub mod admission;
 pub mod job;
+pub mod lifecycle;
+pub mod outlet;
+pub mod run;
+pub mod telemetry;
+pub mod workspaces;

@@ -12,7 +12,10 @@ pub struct Identity {
 }
 
 pub fn current() -> Identity {
-    Identity { uid: getuid().as_raw(), gid: getgid().as_raw() }
+    Identity {
+        uid: getuid().as_raw(),
+        gid: getgid().as_raw(),
+    }
 }
 
 pub fn is_root() -> bool {
@@ -37,7 +40,11 @@ pub fn become_for_good(identity: Identity) -> io::Result<()> {
 
 /// Gives a directory (not what is in it) to `identity`.
 pub fn give(path: &Path, identity: Identity) -> io::Result<()> {
-    Ok(chown(path, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)))?)
+    Ok(chown(
+        path,
+        Some(Uid::from_raw(identity.uid)),
+        Some(Gid::from_raw(identity.gid)),
+    )?)
 }
 
 /// Nobody of the same user may read this process's memory or environment through /proc, nor trace it; no core is written.

@@ -5,10 +5,10 @@
 //!
 //! Modules in the order in which a sandbox meets them:
 
-pub mod identity;
+pub mod clock;
 pub mod fds;
-pub mod spawn;
+pub mod identity;
 pub mod pidfd;
 pub mod rlimits;
-pub mod clock;
+pub mod spawn;
 pub mod tree;

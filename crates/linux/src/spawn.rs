@@ -38,15 +38,18 @@ pub struct Spawner {
 impl Spawner {
     pub fn start() -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel::<Request>();
-        thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || {
-            for (spawn, answer) in inbox {
-                answer(run(spawn));
-            }
-            // Every sender is gone, yet children may live: this thread must outlast them.
-            loop {
-                thread::park();
-            }
-        })?;
+        thread::Builder::new()
+            .name("spawner".into())
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                for (spawn, answer) in inbox {
+                    answer(run(spawn));
+                }
+                // Every sender is gone, yet children may live: this thread must outlast them.
+                loop {
+                    thread::park();
+                }
+            })?;
         Ok(Self { requests })
     }
 
@@ -90,7 +93,10 @@ pub fn spawn_runtime(
     for fd in inherit {
         set_inheritable(fd.as_fd(), true)?;
     }
-    #[expect(clippy::disallowed_methods, reason = "inside the sandbox; the daemon's own children start above")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "inside the sandbox; the daemon's own children start above"
+    )]
     let mut command = Command::new(program);
     command.args(arguments).process_group(0);
     if let Some(env) = env {

@@ -49,7 +49,9 @@ pub struct Progress {
 
 impl Progress {
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed).saturating_sub(self.before.load(Ordering::Relaxed))
+        self.bytes
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.before.load(Ordering::Relaxed))
     }
 
     /// Ends once the stream is so far beyond its limit that it will not end by itself.
@@ -63,7 +65,10 @@ impl Capture {
         fds::widen_pipe(&pipe, PIPE_BYTES);
         fds::set_nonblocking(&pipe)?;
         let mut pipe = pipe::Receiver::from_owned_fd(pipe)?;
-        let progress = Arc::new(Progress { limit: AtomicU64::new(limit.0), ..Progress::default() });
+        let progress = Arc::new(Progress {
+            limit: AtomicU64::new(limit.0),
+            ..Progress::default()
+        });
         let seen = Arc::clone(&progress);
         let task = tokio::spawn(async move {
             let mut buffer = Buffer::new(limit);
@@ -87,7 +92,9 @@ impl Capture {
 
     /// From here on what is written is the program's.
     pub fn mark_start(&self) {
-        self.progress.before.store(self.progress.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.progress
+            .before
+            .store(self.progress.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Waits for the end of the stream. Call it once every process that may write is dead.
@@ -95,7 +102,10 @@ impl Capture {
         let before = self.progress.before.load(Ordering::Relaxed);
         match self.task.await {
             Ok(buffer) => buffer.into_text(before),
-            Err(error) => Captured { text: format!("[output lost: {error}]"), ..Captured::default() },
+            Err(error) => Captured {
+                text: format!("[output lost: {error}]"),
+                ..Captured::default()
+            },
         }
     }
 }
@@ -114,7 +124,13 @@ impl Buffer {
     fn new(limit: Bytes) -> Self {
         let limit = usize::try_from(limit.0).unwrap_or(usize::MAX);
         let head_limit = limit / 2;
-        Self { head: Vec::new(), tail: VecDeque::new(), head_limit, tail_limit: limit - head_limit, total: 0 }
+        Self {
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            head_limit,
+            tail_limit: limit - head_limit,
+            total: 0,
+        }
     }
 
     fn push(&mut self, mut bytes: &[u8]) {
@@ -137,7 +153,11 @@ impl Buffer {
             self.head.extend(self.tail);
             let text = decode(&self.head[skip..]);
             if text.len() <= limit {
-                return Captured { text, truncated: false, bytes_total };
+                return Captured {
+                    text,
+                    truncated: false,
+                    bytes_total,
+                };
             }
             let middle = text.floor_char_boundary(text.len() / 2);
             (text[..middle].to_owned(), text[middle..].to_owned())
@@ -149,7 +169,11 @@ impl Buffer {
         let half = limit.saturating_sub(notice.len()) / 2;
         let head = &head[..head.floor_char_boundary(half)];
         let tail = &tail[tail.ceil_char_boundary(tail.len().saturating_sub(half))..];
-        Captured { text: [head, &notice, tail].concat(), truncated: true, bytes_total }
+        Captured {
+            text: [head, &notice, tail].concat(),
+            truncated: true,
+            bytes_total,
+        }
     }
 }
 
@@ -167,14 +191,22 @@ fn end_at_character(bytes: &[u8]) -> &[u8] {
             0xF0..=0xF7 => 4,
             _ => 1,
         };
-        return if needed > back { &bytes[..bytes.len() - back] } else { bytes };
+        return if needed > back {
+            &bytes[..bytes.len() - back]
+        } else {
+            bytes
+        };
     }
     bytes
 }
 
 /// Without the rest of a character whose beginning was cut off.
 fn start_at_character(bytes: &[u8]) -> &[u8] {
-    let continuation = bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+    let continuation = bytes
+        .iter()
+        .take(3)
+        .take_while(|byte| **byte & 0xC0 == 0x80)
+        .count();
     &bytes[continuation..]
 }
 
@@ -191,16 +223,33 @@ mod tests {
     #[test]
     fn what_fits_is_kept_to_the_byte() {
         let got = captured(10, &[b"01234", b"56789"]);
-        assert_eq!(got, Captured { text: "0123456789".into(), truncated: false, bytes_total: 10 });
+        assert_eq!(
+            got,
+            Captured {
+                text: "0123456789".into(),
+                truncated: false,
+                bytes_total: 10
+            }
+        );
     }
 
     #[test]
     fn beyond_the_limit_head_and_tail_stay_and_the_gap_is_named() {
-        let text: Vec<u8> = (0..10_000u32).flat_map(|n| format!("{n:04}\n").into_bytes()).collect();
+        let text: Vec<u8> = (0..10_000u32)
+            .flat_map(|n| format!("{n:04}\n").into_bytes())
+            .collect();
         let got = captured(1000, &[&text]);
-        assert!(got.truncated && got.text.len() <= 1000 && got.bytes_total == 50_000, "{}", got.text.len());
+        assert!(
+            got.truncated && got.text.len() <= 1000 && got.bytes_total == 50_000,
+            "{}",
+            got.text.len()
+        );
         assert!(got.text.starts_with("0000\n0001\n") && got.text.ends_with("9998\n9999\n"));
-        assert!(got.text.contains("[... cut here: 50000 bytes in all ...]"), "{}", got.text);
+        assert!(
+            got.text.contains("[... cut here: 50000 bytes in all ...]"),
+            "{}",
+            got.text
+        );
     }
 
     #[test]

@@ -16,18 +16,18 @@
 //!
 //! # The modules, in the order in which a run meets them
 
-pub mod limits;
-pub mod program;
-pub mod probe;
-pub mod self_test;
-pub mod plan;
 pub mod bwrap;
-pub mod runtimes;
-pub mod launch;
-pub mod channel;
 pub mod cage;
-pub mod prepare;
 pub mod capture;
-pub mod usage;
-pub mod supervise;
+pub mod channel;
+pub mod launch;
+pub mod limits;
 pub mod outcome;
+pub mod plan;
+pub mod prepare;
+pub mod probe;
+pub mod program;
+pub mod runtimes;
+pub mod self_test;
+pub mod supervise;
+pub mod usage;

@@ -5,7 +5,6 @@
 
 use crate::channel::{ErrorKind, InnerLimit};
 use crate::launch::End;
-use crate::prepare::PrepareError;
 use crate::program::Language;
 use crate::supervise::{ExitFacts, Kill, Reported, Stop};
 
@@ -69,7 +68,7 @@ pub fn judge(facts: &ExitFacts) -> Outcome {
         return outcome;
     }
     let Some(end) = how_it_ended(facts) else {
-        return stopped(Status::Error, Cause::SandboxError, None, "the sandbox ended without saying how; try again".into());
+        return sandbox_error("the sandbox ended without saying how; try again".into());
     };
     let failed = match (end, &facts.reported) {
         (End::Exited(0), Reported::Nothing | Reported::Value(_) | Reported::Garbage) => None,
@@ -78,14 +77,35 @@ pub fn judge(facts: &ExitFacts) -> Outcome {
         (End::Signaled(signal), _) => Some(128 + signal),
     };
     match failed {
-        None => Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None },
+        None => Outcome {
+            status: Status::Success,
+            exit_code: 0,
+            cause: Cause::Exit,
+            detail: None,
+        },
         Some(code) => limit_behind(facts, end).unwrap_or_else(|| own_failure(facts, end, code)),
     }
 }
 
-/// The outcome of a run whose sandbox could not be built.
-pub fn never_started(error: &PrepareError) -> Outcome {
-    stopped(Status::Error, Cause::SandboxError, None, error.to_string())
+/// The outcome of a run that could not be: our fault or the host's, told in a sentence.
+pub fn sandbox_error(message: String) -> Outcome {
+    stopped(Status::Error, Cause::SandboxError, None, message)
+}
+
+/// The outcome of a run that was stopped before its program was handed over.
+pub fn never_ran(stop: Stop) -> Outcome {
+    match stop {
+        Stop::Cancelled => stopped(
+            Status::Cancelled,
+            Cause::Cancelled,
+            None,
+            "the execution was cancelled".into(),
+        ),
+        Stop::DaemonShutdown => {
+            let message = "the executor was shut down; send the execution again, to another one".into();
+            stopped(Status::Error, Cause::DaemonShutdown, None, message)
+        }
+    }
 }
 
 fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
@@ -95,8 +115,15 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
         Kill::Leftovers => return judge_leftovers(facts),
         Kill::WallTimeout => {
             let limit = limits.wall.as_secs_f64();
-            let message = format!("the program ran into its timeout of {limit} s and was killed; raise `timeout` if it needs longer");
-            stopped(Status::Timeout, Cause::WallTimeout, Some((limit, facts.wall.as_secs_f64())), message)
+            let message = format!(
+                "the program ran into its timeout of {limit} s and was killed; raise `timeout` if it needs longer"
+            );
+            stopped(
+                Status::Timeout,
+                Cause::WallTimeout,
+                Some((limit, facts.wall.as_secs_f64())),
+                message,
+            )
         }
         Kill::Cpu { observed } => cpu_limit(facts, observed.as_secs_f64()),
         Kill::Memory { observed } => memory_limit(facts, observed.as_mib()),
@@ -106,15 +133,14 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
                 "the program wrote {observed} bytes to one stream, far beyond the {limit} that are kept, and was killed; \
                  write large results to a file"
             );
-            stopped(Status::Error, Cause::OutputLimit, Some((limit as f64, observed as f64)), message)
+            stopped(
+                Status::Error,
+                Cause::OutputLimit,
+                Some((limit as f64, observed as f64)),
+                message,
+            )
         }
-        Kill::Stopped(Stop::Cancelled) => {
-            stopped(Status::Cancelled, Cause::Cancelled, None, "the execution was cancelled".into())
-        }
-        Kill::Stopped(Stop::DaemonShutdown) => {
-            let message = "the executor was shut down while the program ran; send it again to another one".into();
-            stopped(Status::Error, Cause::DaemonShutdown, None, message)
-        }
+        Kill::Stopped(stop) => never_ran(stop),
     })
 }
 
@@ -122,9 +148,12 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
 fn judge_leftovers(facts: &ExitFacts) -> Option<Outcome> {
     match facts.reported {
         Reported::Error { .. } => Some(own_failure(facts, End::Exited(1), 1)),
-        Reported::Value(_) | Reported::Nothing | Reported::Garbage => {
-            Some(Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None })
-        }
+        Reported::Value(_) | Reported::Nothing | Reported::Garbage => Some(Outcome {
+            status: Status::Success,
+            exit_code: 0,
+            cause: Cause::Exit,
+            detail: None,
+        }),
     }
 }
 
@@ -156,7 +185,10 @@ fn limit_behind(facts: &ExitFacts, end: End) -> Option<Outcome> {
         Some(SIGXFSZ) => return Some(file_limit(facts)),
         Some(_) | None => {}
     }
-    if let Reported::Error { limit: Some(limit), .. } = facts.reported {
+    if let Reported::Error {
+        limit: Some(limit), ..
+    } = facts.reported
+    {
         return Some(match limit {
             InnerLimit::Memory => memory_limit(facts, facts.peak_memory.as_mib()),
             InnerLimit::Processes => process_limit(facts),
@@ -175,8 +207,12 @@ fn own_failure(facts: &ExitFacts, end: End, exit_code: i32) -> Outcome {
         (End::Signaled(signal), _) => (Cause::Signal, format!("the program died by signal {signal}")),
         (End::Exited(_), Reported::Error { kind, .. }) => {
             let message = match kind {
-                ErrorKind::Exception => "the program raised an exception or did not compile; stderr has the traceback",
-                ErrorKind::NoHandler => "the program defines no handler that can be called; stderr says what to define",
+                ErrorKind::Exception => {
+                    "the program raised an exception or did not compile; stderr has the traceback"
+                }
+                ErrorKind::NoHandler => {
+                    "the program defines no handler that can be called; stderr says what to define"
+                }
                 ErrorKind::Result => "what the handler returned is not JSON; stderr says where",
                 ErrorKind::Input => "an input file could not be written; stderr says which",
             };
@@ -186,18 +222,38 @@ fn own_failure(facts: &ExitFacts, end: End, exit_code: i32) -> Outcome {
             (Cause::Exit, format!("the program exited with {code}"))
         }
     };
-    let detail = Some(CauseDetail { limit: None, observed: None, message });
-    Outcome { status: Status::Failed, exit_code, cause, detail }
+    let detail = Some(CauseDetail {
+        limit: None,
+        observed: None,
+        message,
+    });
+    Outcome {
+        status: Status::Failed,
+        exit_code,
+        cause,
+        detail,
+    }
 }
 
 fn stopped(status: Status, cause: Cause, numbers: Option<(f64, f64)>, message: String) -> Outcome {
     let (limit, observed) = numbers.unzip();
-    Outcome { status, exit_code: NOT_THE_PROGRAMS, cause, detail: Some(CauseDetail { limit, observed, message }) }
+    Outcome {
+        status,
+        exit_code: NOT_THE_PROGRAMS,
+        cause,
+        detail: Some(CauseDetail {
+            limit,
+            observed,
+            message,
+        }),
+    }
 }
 
 fn cpu_limit(facts: &ExitFacts, observed: f64) -> Outcome {
     let limit = facts.limits.cpu.map_or(observed, |limit| limit.as_secs_f64());
-    let message = format!("the program used {observed:.2} s of CPU time, its limit is {limit} s; raise `limits.cpu_seconds`");
+    let message = format!(
+        "the program used {observed:.2} s of CPU time, its limit is {limit} s; raise `limits.cpu_seconds`"
+    );
     stopped(Status::Error, Cause::CpuLimit, Some((limit, observed)), message)
 }
 
@@ -207,18 +263,31 @@ fn memory_limit(facts: &ExitFacts, observed: u64) -> Outcome {
         "the program needed more memory than its limit of {limit} MiB (it held {observed} MiB); raise `limits.memory_mb` or \
          use less"
     );
-    stopped(Status::Error, Cause::MemoryLimit, Some((limit as f64, observed as f64)), message)
+    stopped(
+        Status::Error,
+        Cause::MemoryLimit,
+        Some((limit as f64, observed as f64)),
+        message,
+    )
 }
 
 fn process_limit(facts: &ExitFacts) -> Outcome {
     let limit = facts.limits.processes;
     let observed = facts.peak_tasks;
-    let message = format!("the program needed more than its {limit} processes and threads; raise `limits.max_processes`");
-    stopped(Status::Error, Cause::ProcessLimit, Some((limit.into(), observed as f64)), message)
+    let message = format!(
+        "the program needed more than its {limit} processes and threads; raise `limits.max_processes`"
+    );
+    stopped(
+        Status::Error,
+        Cause::ProcessLimit,
+        Some((limit.into(), observed as f64)),
+        message,
+    )
 }
 
 fn file_limit(facts: &ExitFacts) -> Outcome {
     let limit = facts.limits.file_size.as_mib() as f64;
-    let message = format!("the program wrote to a file beyond its limit of {limit} MiB; raise `limits.max_file_mb`");
+    let message =
+        format!("the program wrote to a file beyond its limit of {limit} MiB; raise `limits.max_file_mb`");
     stopped(Status::Error, Cause::FileLimit, Some((limit, limit)), message)
 }

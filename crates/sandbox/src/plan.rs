@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::limits::{Bytes, Limits};
 use crate::probe::{Host, Layout, ProcView, UserNamespaces};
-use crate::runtimes::{Runtime, Rlimits};
+use crate::runtimes::{Rlimits, Runtime};
 
 /// Where things are inside.
 pub const LAUNCHER_PATH: &str = "/sbx/launch";
@@ -23,20 +23,37 @@ const CODE_DIR_SIZE: Bytes = Bytes::mib(17);
 /// One step of building the root, carried out in order: a later one may cover an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
-    ReadOnly { host: PathBuf, at: PathBuf },
-    ReadOnlyIfThere { host: PathBuf, at: PathBuf },
+    ReadOnly {
+        host: PathBuf,
+        at: PathBuf,
+    },
+    ReadOnlyIfThere {
+        host: PathBuf,
+        at: PathBuf,
+    },
     /// This very program, which sets the limits inside and then starts the runtime.
     Launcher,
     /// A file that only exists inside, made from text.
-    File { text: &'static str, at: String },
-    Symlink { to: PathBuf, at: PathBuf },
+    File {
+        text: &'static str,
+        at: String,
+    },
+    Symlink {
+        to: PathBuf,
+        at: PathBuf,
+    },
     Proc(ProcView),
     Dev,
-    Tmpfs { size: Bytes, at: &'static str },
+    Tmpfs {
+        size: Bytes,
+        at: &'static str,
+    },
     /// The one directory that outlives the sandbox. No later step may lie under it: its content is the program's, and
     /// bubblewrap would follow its links (CVE-2026-87766).
     Workspace,
-    ReadOnlyFromHere { at: &'static str },
+    ReadOnlyFromHere {
+        at: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,38 +84,77 @@ pub fn plan(host: &Host, runtime: &Runtime, limits: &Limits) -> SandboxPlan {
 }
 
 fn mounts(host: &Host, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
-    let mut mounts = vec![Mount::ReadOnly { host: "/usr".into(), at: "/usr".into() }];
+    let mut mounts = vec![Mount::ReadOnly {
+        host: "/usr".into(),
+        at: "/usr".into(),
+    }];
     mounts.extend(host.layout.iter().map(|(at, layout)| match layout {
-        Layout::Link(to) => Mount::Symlink { to: to.clone(), at: at.clone() },
-        Layout::Directory => Mount::ReadOnly { host: at.clone(), at: at.clone() },
+        Layout::Link(to) => Mount::Symlink {
+            to: to.clone(),
+            at: at.clone(),
+        },
+        Layout::Directory => Mount::ReadOnly {
+            host: at.clone(),
+            at: at.clone(),
+        },
     }));
     // Enough of /etc for the dynamic linker, for TLS and for the time zone; nothing that names a user of the host.
     mounts.extend(
-        ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]
-            .map(|path| Mount::ReadOnlyIfThere { host: path.into(), at: path.into() }),
+        [
+            "/etc/ld.so.cache",
+            "/etc/alternatives",
+            "/etc/localtime",
+            "/etc/ssl/certs",
+            "/etc/mime.types",
+        ]
+        .map(|path| Mount::ReadOnlyIfThere {
+            host: path.into(),
+            at: path.into(),
+        }),
     );
     mounts.extend(
         [
             ("/etc/passwd", "sandbox:x:1000:1000:sandbox:/tmp:/bin/sh\n"),
             ("/etc/group", "sandbox:x:1000:\n"),
-            ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+            (
+                "/etc/nsswitch.conf",
+                "passwd: files\ngroup: files\nhosts: files\n",
+            ),
             ("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
         ]
-        .map(|(at, text)| Mount::File { text, at: at.to_owned() }),
+        .map(|(at, text)| Mount::File {
+            text,
+            at: at.to_owned(),
+        }),
     );
     mounts.push(Mount::Proc(host.capabilities.proc));
     // bubblewrap's /dev is an unsized, writable tmpfs, and its /dev/shm a directory in it: give shm a size, close the rest.
     mounts.extend([
         Mount::Dev,
-        Mount::Tmpfs { size: limits.tmp, at: "/dev/shm" },
+        Mount::Tmpfs {
+            size: limits.tmp,
+            at: "/dev/shm",
+        },
         Mount::ReadOnlyFromHere { at: "/dev" },
-        Mount::Tmpfs { size: limits.tmp, at: "/tmp" },
-        Mount::Symlink { to: "../tmp".into(), at: "/var/tmp".into() },
+        Mount::Tmpfs {
+            size: limits.tmp,
+            at: "/tmp",
+        },
+        Mount::Symlink {
+            to: "../tmp".into(),
+            at: "/var/tmp".into(),
+        },
         Mount::Launcher,
     ]);
-    mounts.extend(runtime.runner.iter().map(|runner| Mount::File { text: runner.text, at: runner.path() }));
+    mounts.extend(runtime.runner.iter().map(|runner| Mount::File {
+        text: runner.text,
+        at: runner.path(),
+    }));
     mounts.extend([
-        Mount::Tmpfs { size: CODE_DIR_SIZE, at: CODE_DIR },
+        Mount::Tmpfs {
+            size: CODE_DIR_SIZE,
+            at: CODE_DIR,
+        },
         Mount::Workspace,
         // Last: the root itself is an unsized tmpfs. Not recursive, so the sized ones above stay writable.
         Mount::ReadOnlyFromHere { at: "/" },
@@ -108,13 +164,21 @@ fn mounts(host: &Host, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
 
 fn environment(runtime: &Runtime) -> Vec<(&'static str, String)> {
     let mut env = vec![
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        ),
         ("HOME", "/tmp".to_owned()),
         ("TMPDIR", "/tmp".to_owned()),
         ("USER", "sandbox".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
     ];
-    env.extend(runtime.env().iter().map(|(name, value)| (*name, (*value).to_owned())));
+    env.extend(
+        runtime
+            .env()
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     env
 }
 

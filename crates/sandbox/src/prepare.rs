@@ -21,9 +21,9 @@ use tokio::sync::oneshot;
 
 use crate::bwrap::argv::{self, Bind, Descriptors};
 use crate::bwrap::{status, stderr};
+use crate::cage::Cage;
 use crate::capture::Capture;
 use crate::channel::{self, Report};
-use crate::cage::Cage;
 use crate::launch::{Order, Start, Verdict};
 use crate::limits::Limits;
 use crate::plan::{self, SandboxPlan};
@@ -65,6 +65,18 @@ pub enum Stage {
     Boot,
 }
 
+impl Stage {
+    /// For logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spawn => "spawn",
+            Self::Namespaces => "namespaces",
+            Self::Launcher => "launcher",
+            Self::Boot => "boot",
+        }
+    }
+}
+
 /// Our failure, or the host's; never the program's.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot prepare a sandbox: {what}")]
@@ -77,7 +89,11 @@ pub struct PrepareError {
 
 impl PrepareError {
     fn io(stage: Stage, what: &str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self { stage, what: format!("{what}: {source}"), source: Some(source) }
+        move |source| Self {
+            stage,
+            what: format!("{what}: {source}"),
+            source: Some(source),
+        }
     }
 }
 
@@ -105,8 +121,8 @@ pub(crate) async fn boot(
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
     let began = Instant::now();
-    let (spawn, wires, stdout, stderr) =
-        lay_wires(host, plan, start, workspace).map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
+    let (spawn, wires, stdout, stderr) = lay_wires(host, plan, start, workspace)
+        .map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
     let stdout = Capture::start(stdout, limits.output).map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
     let stderr = Capture::start(stderr, limits.output).map_err(PrepareError::io(Stage::Spawn, "stderr"))?;
 
@@ -115,7 +131,10 @@ pub(crate) async fn boot(
     let pid = spawned
         .await
         .unwrap_or_else(|_gone| Err(io::Error::other("the spawner thread is gone")))
-        .map_err(PrepareError::io(Stage::Spawn, &format!("cannot start {}", host.bwrap.display())))?;
+        .map_err(PrepareError::io(
+            Stage::Spawn,
+            &format!("cannot start {}", host.bwrap.display()),
+        ))?;
     let mut cage = Cage::adopt(pid).map_err(PrepareError::io(Stage::Spawn, "cannot watch bubblewrap"))?;
     let mut wires = wires;
 
@@ -127,13 +146,26 @@ pub(crate) async fn boot(
             let sampler = Sampler::new(init);
             let before = Measured::starting_at(sampler.sample());
             let limits = limits.clone();
-            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, took: began.elapsed(), limits })
+            Ok(Prepared {
+                cage,
+                sampler,
+                before,
+                wires,
+                stdout,
+                stderr,
+                took: began.elapsed(),
+                limits,
+            })
         }
         Ok(Err(stage)) => Err(explain(stage, cage, wires, stderr).await),
         Err(_elapsed) => {
             cage.destroy().await;
             let what = format!("it was not ready after {} s", BOOT_DEADLINE.as_secs());
-            Err(PrepareError { stage: Stage::Boot, what, source: None })
+            Err(PrepareError {
+                stage: Stage::Boot,
+                what,
+                source: None,
+            })
         }
     }
 }
@@ -146,7 +178,9 @@ async fn wait_for_ready(cage: &mut Cage, wires: &mut Wires) -> Result<u32, Stage
     cage.adopt_init(init).map_err(|_gone| Stage::Namespaces)?;
     match channel::read_report(&mut wires.report).await {
         Ok(Some(Report::Ready)) => Ok(init),
-        Ok(Some(Report::Started | Report::Result { .. } | Report::Error { .. }) | None) | Err(_) => Err(Stage::Boot),
+        Ok(Some(Report::Started | Report::Result { .. } | Report::Error { .. }) | None) | Err(_) => {
+            Err(Stage::Boot)
+        }
     }
 }
 
@@ -156,7 +190,11 @@ async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) ->
     let said = stderr.finish().await.text;
     if let Some(Verdict::Failed { stage, error }) = read_verdict(&mut wires.verdict).await {
         let what = format!("the launcher could not apply the {stage} ({error})");
-        return PrepareError { stage: Stage::Launcher, what, source: None };
+        return PrepareError {
+            stage: Stage::Launcher,
+            what,
+            source: None,
+        };
     }
     let what = match stage {
         Stage::Spawn | Stage::Namespaces | Stage::Launcher => stderr::explain(&said).to_string(),
@@ -165,7 +203,11 @@ async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) ->
             None => format!("the interpreter did not boot; it said: {}", said.trim()),
         },
     };
-    PrepareError { stage, what, source: None }
+    PrepareError {
+        stage,
+        what,
+        source: None,
+    }
 }
 
 /// The launcher's last word, if it came to say it.
@@ -190,7 +232,13 @@ fn lay_wires(
     let (our_report, report) = fds::pipe()?;
     let (our_verdict, verdict) = fds::pipe()?;
     let (our_status, status) = fds::pipe()?;
-    for fd in [our_stdin.as_fd(), our_job.as_fd(), our_report.as_fd(), our_verdict.as_fd(), our_status.as_fd()] {
+    for fd in [
+        our_stdin.as_fd(),
+        our_job.as_fd(),
+        our_report.as_fd(),
+        our_verdict.as_fd(),
+        our_status.as_fd(),
+    ] {
         fds::set_nonblocking(fd)?;
     }
     let order = Order {
@@ -200,7 +248,12 @@ fn lay_wires(
         report_fd: report.as_raw_fd(),
         status_fd: verdict.as_raw_fd(),
     };
-    let mut inherited = Inherited { host, workspace, status: status.as_raw_fd(), fds: vec![job, report, verdict, status] };
+    let mut inherited = Inherited {
+        host,
+        workspace,
+        status: status.as_raw_fd(),
+        fds: vec![job, report, verdict, status],
+    };
     let options = argv::options(plan, &mut inherited)?;
     let arguments = SealedFile::new("bwrap-arguments", &argv::nul_separated(&options))?.reader()?;
     let command: Vec<OsString> = vec![
@@ -212,7 +265,15 @@ fn lay_wires(
     ];
     let mut inherit = inherited.fds;
     inherit.push(arguments);
-    let spawn = Spawn { program: host.bwrap.clone(), arguments: command, env: Vec::new(), stdin, stdout, stderr, inherit };
+    let spawn = Spawn {
+        program: host.bwrap.clone(),
+        arguments: command,
+        env: Vec::new(),
+        stdin,
+        stdout,
+        stderr,
+        inherit,
+    };
     let wires = Wires {
         stdin: pipe::Sender::from_owned_fd(our_stdin)?,
         job: pipe::Sender::from_owned_fd(our_job)?,

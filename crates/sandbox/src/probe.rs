@@ -10,6 +10,7 @@
 //! There is no fallback that is not announced: what is in force is in [`Capabilities`], and what could not be had is in
 //! [`Host::shortfalls`]. A host that cannot be used is a [`ProbeError`] that names the line that fixes it.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use crate::prepare::{self, PrepareError};
 use crate::program::{Language, Mode, Program};
 use crate::runtimes::Runtime;
 use crate::self_test::{self, Expectations};
+use crate::supervise::stop_switch;
 
 /// How `/proc` looks inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub struct Host {
     pub spawner: Spawner,
     pub bwrap: PathBuf,
     pub bwrap_version: String,
+    /// As `uname -r` prints it.
+    pub kernel: String,
     /// This very program, opened before root was given up: its path may be unreachable since.
     pub launcher: OwnedFd,
     pub layout: Vec<(PathBuf, Layout)>,
@@ -92,15 +96,29 @@ pub enum Shortfall {
     Language { language: Language, why: String },
 }
 
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Obstacle(obstacle) => obstacle.fmt(f),
+            Self::Language { language, why } => write!(f, "{} is not available: {why}", language.name()),
+        }
+    }
+}
+
 /// Why this host cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    #[error("bubblewrap is not installed (looked for /usr/local/bin/bwrap and /usr/bin/bwrap); install it: apt-get install bubblewrap")]
+    #[error(
+        "bubblewrap is not installed (looked for /usr/local/bin/bwrap and /usr/bin/bwrap); install it: apt-get install bubblewrap"
+    )]
     NoBubblewrap,
     #[error("bubblewrap does not run: {0}")]
     BubblewrapBroken(#[source] io::Error),
     #[error("{what}")]
-    Obstacle { obstacle: Option<Obstacle>, what: String },
+    Obstacle {
+        obstacle: Option<Obstacle>,
+        what: String,
+    },
     #[error("a sandbox does not hold what it must: {}", .0.join("; "))]
     SelfTest(Vec<String>),
     #[error("no language works in this container: {}; install one, for example: apt-get install python3", .0.join("; "))]
@@ -110,14 +128,25 @@ pub enum ProbeError {
 impl Host {
     /// Tries everything the daemon will do, over `workspace`.
     pub async fn probe(spawner: Spawner, launcher: OwnedFd, workspace: &OwnedFd) -> Result<Self, ProbeError> {
-        let bwrap = ["/usr/local/bin/bwrap", "/usr/bin/bwrap"].map(PathBuf::from).into_iter().find(|path| path.exists());
+        let bwrap = ["/usr/local/bin/bwrap", "/usr/bin/bwrap"]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.exists());
         let bwrap = bwrap.ok_or(ProbeError::NoBubblewrap)?;
-        let version = ask(&spawner, &bwrap, "--version").await.map_err(ProbeError::BubblewrapBroken)?;
-        let options = ask(&spawner, &bwrap, "--help").await.map_err(ProbeError::BubblewrapBroken)?;
+        let version = ask(&spawner, &bwrap, "--version")
+            .await
+            .map_err(ProbeError::BubblewrapBroken)?;
+        let options = ask(&spawner, &bwrap, "--help")
+            .await
+            .map_err(ProbeError::BubblewrapBroken)?;
         let mut host = Self {
             spawner,
             bwrap,
             bwrap_version: version.trim().trim_start_matches("bubblewrap ").to_owned(),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             launcher,
             layout: layout(),
             capabilities: Capabilities {
@@ -134,7 +163,9 @@ impl Host {
     }
 
     pub fn language(&self, language: Language) -> Option<&Installed> {
-        self.languages.iter().find(|installed| installed.runtime.language == language)
+        self.languages
+            .iter()
+            .find(|installed| installed.runtime.language == language)
     }
 
     /// Finds the strongest settings that boot, and has a program look around inside.
@@ -146,12 +177,20 @@ impl Host {
                 Err(error) => error,
             };
             let obstacle = stderr::find(&error.what);
-            let Capabilities { proc, user_namespaces, .. } = &mut self.capabilities;
+            let Capabilities {
+                proc,
+                user_namespaces,
+                ..
+            } = &mut self.capabilities;
             match obstacle {
                 Some(obstacle @ Obstacle::ProcMasked) if *proc == ProcView::Private => {
                     if in_initial_pid_namespace() {
-                        let what = format!("{obstacle}; and its /proc shows the whole host, so it cannot be shared");
-                        return Err(ProbeError::Obstacle { obstacle: Some(obstacle), what });
+                        let what =
+                            format!("{obstacle}; and its /proc shows the whole host, so it cannot be shared");
+                        return Err(ProbeError::Obstacle {
+                            obstacle: Some(obstacle),
+                            what,
+                        });
                     }
                     *proc = ProcView::Shared;
                     self.shortfalls.push(Shortfall::Obstacle(obstacle));
@@ -162,7 +201,12 @@ impl Host {
                     *user_namespaces = UserNamespaces::LeftToSeccomp;
                     self.shortfalls.push(Shortfall::Obstacle(obstacle));
                 }
-                Some(_) | None => return Err(ProbeError::Obstacle { obstacle, what: error.to_string() }),
+                Some(_) | None => {
+                    return Err(ProbeError::Obstacle {
+                        obstacle,
+                        what: error.to_string(),
+                    });
+                }
             }
         }
     }
@@ -181,7 +225,10 @@ impl Host {
         };
         Ok(match serde_json::from_str::<self_test::Observed>(value.get()) {
             Ok(observed) => {
-                let expected = Expectations { rlimits: plan.rlimits, proc: self.capabilities.proc };
+                let expected = Expectations {
+                    rlimits: plan.rlimits,
+                    proc: self.capabilities.proc,
+                };
                 self_test::broken(&observed, &expected)
             }
             Err(error) => vec![format!("the self test's report cannot be read: {error}")],
@@ -190,7 +237,8 @@ impl Host {
 
     /// Has each language print its version, through the same road as any program.
     async fn try_languages(&mut self, workspace: &OwnedFd) -> Result<(), ProbeError> {
-        let [python, javascript, shell] = Language::ALL.map(|language| self.try_language(language, workspace));
+        let [python, javascript, shell] =
+            Language::ALL.map(|language| self.try_language(language, workspace));
         let (python, javascript, shell) = tokio::join!(python, javascript, shell);
         let mut reasons = Vec::new();
         for (language, tried) in Language::ALL.into_iter().zip([python, javascript, shell]) {
@@ -202,17 +250,31 @@ impl Host {
                 }
             }
         }
-        if self.languages.is_empty() { Err(ProbeError::NoLanguage(reasons)) } else { Ok(()) }
+        if self.languages.is_empty() {
+            Err(ProbeError::NoLanguage(reasons))
+        } else {
+            Ok(())
+        }
     }
 
     async fn try_language(&self, language: Language, workspace: &OwnedFd) -> Result<Installed, String> {
         let runtime = Runtime::find(language).ok_or("its interpreter is not installed")?;
         let limits = probe_limits();
-        let prepared = prepare::prepare(self, &runtime, &limits, workspace).await.map_err(|error| error.to_string())?;
-        let finished = prepared.start(version_program(language)).finish().await.map_err(|error| error.to_string())?;
+        let (_stopper, stopped) = stop_switch();
+        let prepared = prepare::prepare(self, &runtime, &limits, workspace)
+            .await
+            .map_err(|error| error.to_string())?;
+        let finished = prepared
+            .start(version_program(language), stopped)
+            .finish()
+            .await
+            .map_err(|error| error.to_string())?;
         let version = finished.stdout.text.trim().to_owned();
         if version.is_empty() {
-            return Err(format!("it ran no program; it said: {}", finished.stderr.text.trim()));
+            return Err(format!(
+                "it ran no program; it said: {}",
+                finished.stderr.text.trim()
+            ));
         }
         Ok(Installed { runtime, version })
     }
@@ -258,7 +320,11 @@ fn layout() -> Vec<(PathBuf, Layout)> {
         Err(_) if path.is_dir() => Some(Layout::Directory),
         Err(_) => None,
     };
-    names.map(PathBuf::from).into_iter().filter_map(|path| look(&path).map(|layout| (path, layout))).collect()
+    names
+        .map(PathBuf::from)
+        .into_iter()
+        .filter_map(|path| look(&path).map(|layout| (path, layout)))
+        .collect()
 }
 
 /// The inode of the first pid namespace is a constant of the kernel (`PROC_PID_INIT_INO`).
@@ -291,7 +357,10 @@ async fn ask(spawner: &Spawner, program: &Path, option: &str) -> io::Result<Stri
     let pid = spawned.await.map_err(io::Error::other)??;
     let cage = Cage::adopt(pid)?;
     let mut text = String::new();
-    pipe::Receiver::from_owned_fd(ours)?.take(64 * 1024).read_to_string(&mut text).await?;
+    pipe::Receiver::from_owned_fd(ours)?
+        .take(64 * 1024)
+        .read_to_string(&mut text)
+        .await?;
     cage.reap().await;
     Ok(text)
 }

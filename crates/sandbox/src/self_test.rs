@@ -71,17 +71,29 @@ fn look_around() -> io::Result<Observed> {
             .lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .filter(|(name, _)| name.starts_with("Cap") || ["Uid", "Gid", "NoNewPrivs", "Seccomp"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                name.starts_with("Cap") || ["Uid", "Gid", "NoNewPrivs", "Seccomp"].contains(&name.as_str())
+            })
             .collect(),
         uid_map: words(&fs::read_to_string("/proc/self/uid_map")?),
         setgroups: words(&fs::read_to_string("/proc/self/setgroups")?),
         hostname: words(&fs::read_to_string("/proc/sys/kernel/hostname")?),
-        writable: READ_ONLY.iter().chain(&WRITABLE).filter(|dir| can_write(dir)).map(|dir| (*dir).to_owned()).collect(),
+        writable: READ_ONLY
+            .iter()
+            .chain(&WRITABLE)
+            .filter(|dir| can_write(dir))
+            .map(|dir| (*dir).to_owned())
+            .collect(),
         interfaces: interfaces()?,
-        environment: std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+        environment: std::env::vars_os()
+            .map(|(name, _)| name.to_string_lossy().into_owned())
+            .collect(),
         root_entries: names("/")?,
         limits: limits.lines().skip(1).filter_map(parse_limit).collect(),
-        processes: names("/proc")?.iter().filter(|name| name.parse::<u32>().is_ok()).count(),
+        processes: names("/proc")?
+            .iter()
+            .filter(|name| name.parse::<u32>().is_ok())
+            .count(),
     })
 }
 
@@ -96,7 +108,10 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
     for name in NAMESPACES {
         let ours = link(&format!("/proc/self/ns/{name}")).unwrap_or_default();
         let theirs = observed.namespaces.get(name);
-        must(theirs.is_some_and(|theirs| *theirs != ours), format!("the {name} namespace is the daemon's own"));
+        must(
+            theirs.is_some_and(|theirs| *theirs != ours),
+            format!("the {name} namespace is the daemon's own"),
+        );
     }
     for (name, value) in [
         ("Uid", "1000 1000 1000 1000"),
@@ -108,26 +123,60 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         ("CapBnd", "0000000000000000"),
         ("CapAmb", "0000000000000000"),
     ] {
-        let seen = observed.status.get(name).map(|seen| words(seen)).unwrap_or_default();
+        let seen = observed
+            .status
+            .get(name)
+            .map(|seen| words(seen))
+            .unwrap_or_default();
         must(seen == value, format!("{name} is '{seen}' and must be '{value}'"));
     }
-    must(observed.uid_map.starts_with("1000 ") && observed.uid_map.ends_with(" 1"), format!("the uid map is '{}'", observed.uid_map));
+    must(
+        observed.uid_map.starts_with("1000 ") && observed.uid_map.ends_with(" 1"),
+        format!("the uid map is '{}'", observed.uid_map),
+    );
     must(observed.setgroups == "deny", "setgroups is not denied".to_owned());
-    must(observed.hostname == "sandbox", format!("the host name is '{}'", observed.hostname));
+    must(
+        observed.hostname == "sandbox",
+        format!("the host name is '{}'", observed.hostname),
+    );
     for place in READ_ONLY {
-        must(!observed.writable.iter().any(|dir| dir == place), format!("{place} is writable"));
+        must(
+            !observed.writable.iter().any(|dir| dir == place),
+            format!("{place} is writable"),
+        );
     }
     for place in WRITABLE {
-        must(observed.writable.iter().any(|dir| dir == place), format!("{place} is not writable"));
+        must(
+            observed.writable.iter().any(|dir| dir == place),
+            format!("{place} is not writable"),
+        );
     }
-    must(observed.interfaces == ["lo"], format!("network interfaces: {}", observed.interfaces.join(", ")));
+    must(
+        observed.interfaces == ["lo"],
+        format!("network interfaces: {}", observed.interfaces.join(", ")),
+    );
     for name in &observed.environment {
         let known = ["PATH", "HOME", "TMPDIR", "USER", "LANG", "PWD"].contains(&name.as_str());
         must(known, format!("the environment holds {name}"));
     }
     for name in &observed.root_entries {
-        let known = ["bin", "code", "dev", "etc", "proc", "sbin", "sbx", "tmp", "usr", "var", "workspace"];
-        must(known.contains(&name.as_str()) || name.starts_with("lib"), format!("the root holds /{name}"));
+        let known = [
+            "bin",
+            "code",
+            "dev",
+            "etc",
+            "proc",
+            "sbin",
+            "sbx",
+            "tmp",
+            "usr",
+            "var",
+            "workspace",
+        ];
+        must(
+            known.contains(&name.as_str()) || name.starts_with("lib"),
+            format!("the root holds /{name}"),
+        );
     }
     for (name, value) in [
         ("Max processes", expected.rlimits.processes),
@@ -143,7 +192,10 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
     }
     match expected.proc {
         // This process and the sandbox's init.
-        ProcView::Private => must(observed.processes == 2, format!("{} processes are visible", observed.processes)),
+        ProcView::Private => must(
+            observed.processes == 2,
+            format!("{} processes are visible", observed.processes),
+        ),
         ProcView::Shared => {}
     }
     broken
@@ -151,17 +203,28 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
 
 fn can_write(dir: &str) -> bool {
     let path = format!("{dir}/.sandbox-executor-self-test");
-    let made = OpenOptions::new().write(true).create_new(true).open(&path).is_ok();
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .is_ok();
     made && fs::remove_file(path).is_ok()
 }
 
 fn interfaces() -> io::Result<Vec<String>> {
     let table = fs::read_to_string("/proc/self/net/dev")?;
-    Ok(table.lines().skip(2).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect())
+    Ok(table
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name.trim().to_owned())
+        .collect())
 }
 
 fn names(dir: &str) -> io::Result<Vec<String>> {
-    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 fn link(path: &str) -> io::Result<String> {

@@ -57,9 +57,15 @@ pub struct ExitFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kill {
     WallTimeout,
-    Cpu { observed: Duration },
-    Memory { observed: Bytes },
-    Output { observed: u64 },
+    Cpu {
+        observed: Duration,
+    },
+    Memory {
+        observed: Bytes,
+    },
+    Output {
+        observed: u64,
+    },
     /// Nothing was wrong: it had given its result and did not go.
     Leftovers,
     Stopped(Stop),
@@ -77,7 +83,10 @@ pub enum Stop {
 pub enum Reported {
     Nothing,
     Value(Box<RawValue>),
-    Error { kind: ErrorKind, limit: Option<InnerLimit> },
+    Error {
+        kind: ErrorKind,
+        limit: Option<InnerLimit>,
+    },
     /// Something that is not a frame, or a frame out of order.
     Garbage,
 }
@@ -93,16 +102,36 @@ pub struct Finished {
     pub start_took: Duration,
 }
 
-/// A run under way. Dropping it does not end the run; [`Running::stop`] does.
+/// A run under way. Dropping it does not end the run; its [`Stopper`] does.
 #[derive(Debug)]
 pub struct Running {
     task: JoinHandle<Finished>,
-    stop: watch::Sender<Option<Stop>>,
 }
 
-/// Ends a run from elsewhere.
+/// Ends a run from elsewhere, whether it has begun or not.
 #[derive(Debug, Clone)]
 pub struct Stopper(watch::Sender<Option<Stop>>);
+
+/// The other end of a [`Stopper`].
+#[derive(Debug, Clone)]
+pub struct Stopped(watch::Receiver<Option<Stop>>);
+
+/// Made before the run, so that it can be stopped at any time.
+pub fn stop_switch() -> (Stopper, Stopped) {
+    let (stop, stopped) = watch::channel(None);
+    (Stopper(stop), Stopped(stopped))
+}
+
+impl Stopped {
+    /// Ends when somebody wants the run to end; `None` when nobody can any more.
+    pub async fn wanted(&mut self) -> Option<Stop> {
+        self.0
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| *reason)
+    }
+}
 
 impl Stopper {
     /// The first reason counts; later ones change nothing.
@@ -116,10 +145,6 @@ impl Stopper {
 }
 
 impl Running {
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.stop.clone())
-    }
-
     /// Waits for the end.
     ///
     /// # Errors
@@ -136,15 +161,24 @@ impl Prepared {
     }
 
     /// Hands the program over. User code runs from here on, and the wall clock with it.
-    pub fn start(self, program: Program) -> Running {
-        let (stop, stopped) = watch::channel(None);
-        let task = tokio::spawn(supervise(self, program, stopped));
-        Running { task, stop }
+    pub fn start(self, program: Program, stopped: Stopped) -> Running {
+        Running {
+            task: tokio::spawn(supervise(self, program, stopped)),
+        }
     }
 }
 
-async fn supervise(prepared: Prepared, program: Program, stopped: watch::Receiver<Option<Stop>>) -> Finished {
-    let Prepared { cage, sampler, wires, stdout, stderr, limits, before, .. } = prepared;
+async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Finished {
+    let Prepared {
+        cage,
+        sampler,
+        wires,
+        stdout,
+        stderr,
+        limits,
+        before,
+        ..
+    } = prepared;
     let began = Instant::now();
     let language = program.language;
     let mut helpers = tokio::task::JoinSet::new();
@@ -190,7 +224,11 @@ async fn supervise(prepared: Prepared, program: Program, stopped: watch::Receive
     let exit_code = exit_code.await.ok().flatten();
     let mut verdict = wires.verdict;
     let end = match read_verdict(&mut verdict).await {
-        Some(Verdict::Ended { end, cpu_us, max_resident }) => {
+        Some(Verdict::Ended {
+            end,
+            cpu_us,
+            max_resident,
+        }) => {
             measured.runtime = Some((Duration::from_micros(cpu_us), Bytes(max_resident)));
             Some(end)
         }
@@ -207,7 +245,7 @@ async fn supervise(prepared: Prepared, program: Program, stopped: watch::Receive
             started: started.is_some(),
             reported,
             wall: ended.saturating_duration_since(started.unwrap_or(began)),
-            cpu: usage.cpu,
+            cpu: usage.cpu_time,
             peak_memory: usage.peak_memory,
             peak_tasks: measured.peak.tasks,
             limits,
@@ -222,7 +260,9 @@ async fn supervise(prepared: Prepared, program: Program, stopped: watch::Receive
 /// Writes the job and the standard input, each as fast as the other end reads. A reader that leaves early is its own affair.
 async fn hand_over(mut job: pipe::Sender, mut stdin: pipe::Sender, program: Program, limits: Limits) {
     let deadline = SystemTime::now() + limits.wall;
-    let since_epoch = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = deadline
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let frame = channel::encode(&JobFrame {
         execution_id: &program.execution_id,
         mode: program.mode,
@@ -290,7 +330,7 @@ struct Watch<'a> {
     started: Option<Instant>,
     answered: Option<Instant>,
     seen: mpsc::UnboundedReceiver<Event>,
-    stopped: watch::Receiver<Option<Stop>>,
+    stopped: Stopped,
 }
 
 impl Watch<'_> {
@@ -299,11 +339,13 @@ impl Watch<'_> {
         loop {
             let [stdout, stderr] = &self.streams;
             let deadline = self.began + self.limits.wall;
-            let leave_by = self.answered.map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
+            let leave_by = self
+                .answered
+                .map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
             let turn = tokio::select! {
                 // Requests and the clock come before samples: a busy sampler must not delay a deadline.
                 biased;
-                Some(stop) = wanted(&mut self.stopped) => return Kill::Stopped(stop),
+                Some(stop) = self.stopped.wanted() => return Kill::Stopped(stop),
                 () = tokio::time::sleep_until(leave_by.into()) => {
                     return if self.answered.is_some() { Kill::Leftovers } else { Kill::WallTimeout };
                 }
@@ -337,7 +379,10 @@ impl Watch<'_> {
             return Some(Kill::Memory { observed: memory });
         }
         let cpu = self.measured.sampled_cpu();
-        self.limits.cpu.filter(|limit| cpu > *limit).map(|_| Kill::Cpu { observed: cpu })
+        self.limits
+            .cpu
+            .filter(|limit| cpu > *limit)
+            .map(|_| Kill::Cpu { observed: cpu })
     }
 
     /// Often at first, because most runs are short; often near a limit, because that is where it matters; else rarely.
@@ -349,14 +394,11 @@ impl Watch<'_> {
             50..80 => Duration::from_millis(20),
             _ => Duration::from_millis(100),
         };
-        let by_cpu = self.limits.cpu.map_or(by_memory, |limit| limit.saturating_sub(self.measured.sampled_cpu()) / 4);
+        let by_cpu = self.limits.cpu.map_or(by_memory, |limit| {
+            limit.saturating_sub(self.measured.sampled_cpu()) / 4
+        });
         by_memory.min(age).min(by_cpu).max(FIRST_SAMPLE)
     }
-}
-
-/// Ends when somebody wants the run to end; `None` when nobody can any more.
-async fn wanted(stopped: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
-    stopped.wait_for(Option::is_some).await.ok().and_then(|reason| *reason)
 }
 
 /// A program that ends earlier is measured by its parent alone.

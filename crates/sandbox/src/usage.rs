@@ -13,31 +13,35 @@ use procfs::process::Process;
 use crate::limits::Bytes;
 
 /// What one run used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Usage {
-    pub cpu: Duration,
+    pub cpu_time: Duration,
     pub cpu_source: CpuSource,
     pub peak_memory: Bytes,
     pub memory_source: MemorySource,
     /// Bytes that reached a block device. Reads from the page cache and writes to tmpfs do not.
-    pub io_read: u64,
-    pub io_write: u64,
+    pub io_read: Bytes,
+    pub io_write: Bytes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuSource {
     /// The kernel's account of the program and all it waited for, taken when it ended (wait4(2)).
     Rusage,
     /// The last sample before the sandbox was killed.
-    Sampled,
+    Poller,
+    #[default]
+    NotMeasured,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemorySource {
     /// The largest resident set of any one process (wait4(2)): more than any sample showed.
     Rusage,
     /// The largest sample of all processes together.
-    Sampled,
+    Poller,
+    #[default]
+    NotMeasured,
 }
 
 /// The sandbox at one moment.
@@ -82,7 +86,11 @@ struct Seen {
 
 impl Sampler {
     pub fn new(init: u32) -> Self {
-        Self { init, ticks: procfs::ticks_per_second(), page: procfs::page_size() }
+        Self {
+            init,
+            ticks: procfs::ticks_per_second(),
+            page: procfs::page_size(),
+        }
     }
 
     /// Never fails: a sandbox that is gone uses nothing.
@@ -120,11 +128,19 @@ impl Sampler {
         let mut walked = Vec::new();
         let mut pending = vec![(self.init, Whose::Ours)];
         while let Some((pid, whose)) = pending.pop() {
-            let Some((seen, children)) = self.look_at(pid, whose) else { continue };
+            let Some((seen, children)) = self.look_at(pid, whose) else {
+                continue;
+            };
             // The launcher was the first child of init, and pids of one boot only grow until they wrap.
-            let launcher = (pid == self.init).then(|| children.iter().min().copied()).flatten();
+            let launcher = (pid == self.init)
+                .then(|| children.iter().min().copied())
+                .flatten();
             pending.extend(children.into_iter().map(|child| {
-                let whose = if Some(child) == launcher { Whose::Ours } else { Whose::Programs };
+                let whose = if Some(child) == launcher {
+                    Whose::Ours
+                } else {
+                    Whose::Programs
+                };
                 (child, whose)
             }));
             walked.push(seen);
@@ -136,7 +152,12 @@ impl Sampler {
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
         let stat = process.stat().ok()?;
         let memory = process.statm().ok()?;
-        let children = process.tasks().ok()?.filter_map(|task| task.ok()?.children().ok()).flatten().collect();
+        let children = process
+            .tasks()
+            .ok()?
+            .filter_map(|task| task.ok()?.children().ok())
+            .flatten()
+            .collect();
         let waited_for = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0) * 1000 / self.ticks;
         let seen = Seen {
             whose,
@@ -152,7 +173,14 @@ impl Sampler {
 
 fn proportional_size(process: &Process) -> Option<u64> {
     let rollup = process.smaps_rollup().ok()?;
-    rollup.memory_map_rollup.into_iter().next()?.extension.map.get("Pss").copied()
+    rollup
+        .memory_map_rollup
+        .into_iter()
+        .next()?
+        .extension
+        .map
+        .get("Pss")
+        .copied()
 }
 
 /// Everything that was measured of a run, and its sum.
@@ -172,7 +200,11 @@ pub struct Measured {
 
 impl Measured {
     pub fn starting_at(before: Sample) -> Self {
-        Self { before, runtime_before: before.program_cpu, ..Self::default() }
+        Self {
+            before,
+            runtime_before: before.program_cpu,
+            ..Self::default()
+        }
     }
 
     pub fn observe(&mut self, sample: Sample) {
@@ -189,20 +221,23 @@ impl Measured {
     pub fn usage(&self) -> Usage {
         let sampled_cpu = self.sampled_cpu();
         let (cpu, cpu_source) = match self.runtime {
-            Some((cpu, _)) => (sampled_cpu.max(cpu.saturating_sub(self.runtime_before)), CpuSource::Rusage),
-            None => (sampled_cpu, CpuSource::Sampled),
+            Some((cpu, _)) => (
+                sampled_cpu.max(cpu.saturating_sub(self.runtime_before)),
+                CpuSource::Rusage,
+            ),
+            None => (sampled_cpu, CpuSource::Poller),
         };
         let (peak_memory, memory_source) = match self.runtime {
             Some((_, resident)) if resident > self.peak.memory => (resident, MemorySource::Rusage),
-            Some(_) | None => (self.peak.memory, MemorySource::Sampled),
+            Some(_) | None => (self.peak.memory, MemorySource::Poller),
         };
         Usage {
-            cpu,
+            cpu_time: cpu,
             cpu_source,
             peak_memory,
             memory_source,
-            io_read: self.sandbox.blocks_read * 512,
-            io_write: self.sandbox.blocks_written * 512,
+            io_read: Bytes(self.sandbox.blocks_read * 512),
+            io_write: Bytes(self.sandbox.blocks_written * 512),
         }
     }
 }

@@ -35,7 +35,11 @@ pub struct Removed {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
     #[error("{left} entries could not be removed, {removed} were")]
-    Left { removed: u64, left: u64, source: io::Error },
+    Left {
+        removed: u64,
+        left: u64,
+        source: io::Error,
+    },
     #[error("the removal was stopped after {removed} entries; the rest is still there")]
     Stopped { removed: u64 },
     #[error("cannot remove the tree safely: openat2 is not available; allow the system call openat2")]
@@ -53,7 +57,11 @@ pub fn remove_tree_while(
     name: &OsStr,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Removed, RemoveError> {
-    let nothing_removed = |source| RemoveError::Left { removed: 0, left: 1, source };
+    let nothing_removed = |source| RemoveError::Left {
+        removed: 0,
+        left: 1,
+        source,
+    };
     require_single_name(name).map_err(nothing_removed)?;
     let top = match resolve(parent, name, DIRECTORY) {
         Ok(top) => top,
@@ -61,15 +69,22 @@ pub fn remove_tree_while(
         Err(Errno::ENOSYS) => return Err(RemoveError::Unsupported),
         // Not a directory; a symbolic link is one of those, and is removed as the link it is.
         Err(Errno::ENOTDIR | Errno::ELOOP) => {
-            unlinkat(parent, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| nothing_removed(errno.into()))?;
+            unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)
+                .map_err(|errno| nothing_removed(errno.into()))?;
             return Ok(Removed { entries: 1 });
         }
         Err(errno) => return Err(nothing_removed(errno.into())),
     };
     let removed = Removal::of(top.as_fd(), go_on).run()?;
     match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) => Ok(Removed { entries: removed.entries + 1 }),
-        Err(errno) => Err(RemoveError::Left { removed: removed.entries, left: 1, source: errno.into() }),
+        Ok(()) => Ok(Removed {
+            entries: removed.entries + 1,
+        }),
+        Err(errno) => Err(RemoveError::Left {
+            removed: removed.entries,
+            left: 1,
+            source: errno.into(),
+        }),
     }
 }
 
@@ -100,7 +115,16 @@ struct Removal<'a> {
 
 impl<'a> Removal<'a> {
     fn of(top: BorrowedFd<'a>, go_on: &'a dyn Fn() -> bool) -> Self {
-        Self { top, go_on, removed: 0, hoisted: 0, handled: 0, progress: false, left: 0, first_error: None }
+        Self {
+            top,
+            go_on,
+            removed: 0,
+            hoisted: 0,
+            handled: 0,
+            progress: false,
+            left: 0,
+            first_error: None,
+        }
     }
 
     fn run(mut self) -> Result<Removed, RemoveError> {
@@ -110,7 +134,11 @@ impl<'a> Removal<'a> {
             (self.progress, self.left, self.first_error) = (false, 0, None);
             match self.pass() {
                 Ok(()) => {}
-                Err(Halt::Asked) => return Err(RemoveError::Stopped { removed: self.removed }),
+                Err(Halt::Asked) => {
+                    return Err(RemoveError::Stopped {
+                        removed: self.removed,
+                    });
+                }
                 Err(Halt::Unsupported) => return Err(RemoveError::Unsupported),
             }
             if !self.progress {
@@ -118,8 +146,14 @@ impl<'a> Removal<'a> {
             }
         }
         match self.first_error {
-            None => Ok(Removed { entries: self.removed }),
-            Some(source) => Err(RemoveError::Left { removed: self.removed, left: self.left, source }),
+            None => Ok(Removed {
+                entries: self.removed,
+            }),
+            Some(source) => Err(RemoveError::Left {
+                removed: self.removed,
+                left: self.left,
+                source,
+            }),
         }
     }
 
@@ -165,7 +199,8 @@ impl<'a> Removal<'a> {
 
     /// Empties a directory that lies in the top: unlinks what it can, hoists what it cannot.
     fn empty_into_top(&mut self, directory: &OwnedFd) -> Result<(), Halt> {
-        let mut stream = match restore_owner_access(directory.as_fd()).and_then(|()| list(directory.as_fd())) {
+        let mut stream = match restore_owner_access(directory.as_fd()).and_then(|()| list(directory.as_fd()))
+        {
             Ok(stream) => stream,
             Err(error) => return self.note(error),
         };

@@ -40,7 +40,10 @@ impl Scene {
     }
 
     fn assert_gone_and_outside_untouched(&self) {
-        assert!(fs::symlink_metadata(self.tree()).is_err(), "the tree is still there");
+        assert!(
+            fs::symlink_metadata(self.tree()).is_err(),
+            "the tree is still there"
+        );
         assert_eq!(fs::read(self.home.path().join("outside/kept")).unwrap(), b"kept");
     }
 }
@@ -77,7 +80,11 @@ fn a_removal_holds_a_handful_of_descriptors_however_deep_the_tree() {
     })
     .unwrap();
     // Other tests open descriptors in this process too, but none of them anywhere near 500.
-    assert!(most.get() < before + 200, "{} descriptors, {before} before", most.get());
+    assert!(
+        most.get() < before + 200,
+        "{} descriptors, {before} before",
+        most.get()
+    );
 }
 
 fn highest_descriptor() -> usize {
@@ -123,7 +130,14 @@ fn fifos_sockets_and_hostile_names_are_removed() {
     let scene = scene();
     nix::unistd::mkfifo(&scene.tree().join("fifo"), Mode::S_IRWXU).unwrap();
     UnixListener::bind(scene.tree().join("socket")).unwrap();
-    for name in [&b"new\nline"[..], b"\xff\xfe.bin", b"-rf", b" ", b"..foo", &[b'n'; 255]] {
+    for name in [
+        &b"new\nline"[..],
+        b"\xff\xfe.bin",
+        b"-rf",
+        b" ",
+        b"..foo",
+        &[b'n'; 255],
+    ] {
         fs::write(scene.tree().join(OsStr::from_bytes(name)), "").unwrap();
     }
     assert_eq!(scene.remove().unwrap().entries, 9);
@@ -160,7 +174,12 @@ fn a_tree_that_already_uses_the_names_of_the_removal_is_removed() {
 #[test]
 fn what_is_not_there_counts_as_removed() {
     let scene = scene();
-    assert_eq!(remove_tree(scene.top.as_fd(), OsStr::new("absent")).unwrap().entries, 0);
+    assert_eq!(
+        remove_tree(scene.top.as_fd(), OsStr::new("absent"))
+            .unwrap()
+            .entries,
+        0
+    );
 }
 
 #[test]
@@ -168,8 +187,14 @@ fn a_name_that_leads_elsewhere_is_refused() {
     let scene = scene();
     for name in ["..", ".", "", "tree/..", "/", "outside/kept", "tree/"] {
         let refused = remove_tree(scene.top.as_fd(), OsStr::new(name));
-        assert!(matches!(refused, Err(RemoveError::Left { removed: 0, .. })), "{name:?}: {refused:?}");
-        assert!(make_dir_beneath(scene.top.as_fd(), OsStr::new(name)).is_err(), "{name:?}");
+        assert!(
+            matches!(refused, Err(RemoveError::Left { removed: 0, .. })),
+            "{name:?}: {refused:?}"
+        );
+        assert!(
+            make_dir_beneath(scene.top.as_fd(), OsStr::new(name)).is_err(),
+            "{name:?}"
+        );
     }
     assert!(scene.tree().exists() && scene.home.path().join("outside/kept").exists());
 }
@@ -185,7 +210,10 @@ fn a_removal_that_is_told_to_stop_says_so() {
         asked.set(asked.get() + 1);
         asked.get() <= 3
     });
-    assert!(matches!(stopped, Err(RemoveError::Stopped { removed: 3 })), "{stopped:?}");
+    assert!(
+        matches!(stopped, Err(RemoveError::Stopped { removed: 3 })),
+        "{stopped:?}"
+    );
 }
 
 /// An entry that nobody but root can remove, made without root: a directory of somebody else's is not to be had, but the
@@ -203,7 +231,17 @@ fn one_entry_that_stays_does_not_protect_the_others() {
     fs::set_permissions(scene.home.path(), Permissions::from_mode(0o500)).unwrap();
     let partly = scene.remove();
     fs::set_permissions(scene.home.path(), Permissions::from_mode(0o700)).unwrap();
-    assert!(matches!(partly, Err(RemoveError::Left { removed: 3, left: 1, .. })), "{partly:?}");
+    assert!(
+        matches!(
+            partly,
+            Err(RemoveError::Left {
+                removed: 3,
+                left: 1,
+                ..
+            })
+        ),
+        "{partly:?}"
+    );
     assert_eq!(fs::read_dir(scene.tree()).unwrap().count(), 0);
 }
 
@@ -223,7 +261,10 @@ fn a_regular_file_beneath_is_read() {
     let scene = scene();
     let mut content = String::new();
     let path = Path::new("tree/../outside/kept");
-    open_beneath(scene.top.as_fd(), path).unwrap().read_to_string(&mut content).unwrap();
+    open_beneath(scene.top.as_fd(), path)
+        .unwrap()
+        .read_to_string(&mut content)
+        .unwrap();
     assert_eq!(content, "kept");
 }
 
@@ -236,16 +277,36 @@ fn nothing_outside_is_opened() {
     symlink("inside", scene.tree().join("also-inside")).unwrap();
     let tree = open_dir(&scene.tree()).unwrap();
     let open = |path: &str| open_beneath(tree.as_fd(), Path::new(path)).map(drop);
-    for path in ["../outside/kept", "/etc/passwd", "a/../../outside/kept", "directory/kept", "inside/../.."] {
+    for path in [
+        "../outside/kept",
+        "/etc/passwd",
+        "a/../../outside/kept",
+        "directory/kept",
+        "inside/../..",
+    ] {
         let refused = open(path);
-        assert!(matches!(refused, Err(OpenError::Outside { .. } | OpenError::Missing { .. })), "{path}: {refused:?}");
+        assert!(
+            matches!(
+                refused,
+                Err(OpenError::Outside { .. } | OpenError::Missing { .. })
+            ),
+            "{path}: {refused:?}"
+        );
     }
     assert!(matches!(open("/etc/passwd"), Err(OpenError::Outside { .. })));
     for path in ["file", "also-inside", "."] {
-        assert!(matches!(open(path), Err(OpenError::NotRegular { .. })), "{path}: {:?}", open(path));
+        assert!(
+            matches!(open(path), Err(OpenError::NotRegular { .. })),
+            "{path}: {:?}",
+            open(path)
+        );
     }
     for path in ["absent", "", "inside/x", "nul\0", &"n".repeat(256)] {
-        assert!(matches!(open(path), Err(OpenError::Missing { .. })), "{path}: {:?}", open(path));
+        assert!(
+            matches!(open(path), Err(OpenError::Missing { .. })),
+            "{path}: {:?}",
+            open(path)
+        );
     }
 }
 
@@ -254,7 +315,10 @@ fn a_fifo_neither_blocks_nor_opens() {
     let scene = scene();
     nix::unistd::mkfifo(&scene.tree().join("fifo"), Mode::S_IRWXU).unwrap();
     let refused = open_beneath(scene.top.as_fd(), Path::new("tree/fifo"));
-    assert!(matches!(refused, Err(OpenError::NotRegular { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::NotRegular { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

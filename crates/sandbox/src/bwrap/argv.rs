@@ -32,7 +32,16 @@ pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::i
     for namespace in ["user", "pid", "net", "ipc", "uts", "cgroup"] {
         out.push([format!("--unshare-{namespace}")]);
     }
-    out.push(["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]);
+    out.push([
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--hostname",
+        "sandbox",
+        "--cap-drop",
+        "ALL",
+    ]);
     match plan.user_namespaces {
         UserNamespaces::Disabled => out.push(["--disable-userns"]),
         UserNamespaces::LeftToSeccomp => {}
@@ -78,7 +87,9 @@ impl Options {
 
     fn mount(&mut self, mount: &Mount, descriptors: &mut impl Descriptors) -> std::io::Result<()> {
         match mount {
-            Mount::ReadOnly { host, at } => self.push(["--ro-bind".as_ref(), host.as_os_str(), at.as_os_str()]),
+            Mount::ReadOnly { host, at } => {
+                self.push(["--ro-bind".as_ref(), host.as_os_str(), at.as_os_str()])
+            }
             Mount::ReadOnlyIfThere { host, at } => {
                 self.push(["--ro-bind-try".as_ref(), host.as_os_str(), at.as_os_str()]);
             }

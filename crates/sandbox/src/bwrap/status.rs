@@ -42,7 +42,10 @@ pub async fn next(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<S
 
 fn parse(line: &[u8]) -> io::Result<Option<Status>> {
     let line: Line = serde_json::from_slice(line)?;
-    Ok(line.child_pid.map(Status::Child).or(line.exit_code.map(Status::Exited)))
+    Ok(line
+        .child_pid
+        .map(Status::Child)
+        .or(line.exit_code.map(Status::Exited)))
 }
 
 #[cfg(test)]
@@ -51,7 +54,8 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_read_in_order_and_unknown_ones_skipped() {
-        let text = b"{ \"child-pid\": 42, \"net-namespace\": 4026532281 }\n{\"new\": 1}\n{ \"exit-code\": 137 }\n";
+        let text =
+            b"{ \"child-pid\": 42, \"net-namespace\": 4026532281 }\n{\"new\": 1}\n{ \"exit-code\": 137 }\n";
         let mut from = text.as_slice();
         assert_eq!(next(&mut from).await.unwrap(), Some(Status::Child(42)));
         assert_eq!(next(&mut from).await.unwrap(), Some(Status::Exited(137)));

@@ -25,16 +25,31 @@ pub enum Obstacle {
 
 /// Fingerprint, in the order they are looked for: the more telling ones first.
 const FINGERPRINTS: [(&str, Obstacle); 14] = [
-    ("Failed to make / slave: Permission denied", Obstacle::AppArmorDeniesMount),
-    ("Failed to mount tmpfs: Permission denied", Obstacle::AppArmorDeniesMount),
-    ("setting up uid map: Permission denied", Obstacle::AppArmorRestrictsUserNamespaces),
-    ("loopback: Failed RTM_NEWADDR", Obstacle::AppArmorRestrictsUserNamespaces),
+    (
+        "Failed to make / slave: Permission denied",
+        Obstacle::AppArmorDeniesMount,
+    ),
+    (
+        "Failed to mount tmpfs: Permission denied",
+        Obstacle::AppArmorDeniesMount,
+    ),
+    (
+        "setting up uid map: Permission denied",
+        Obstacle::AppArmorRestrictsUserNamespaces,
+    ),
+    (
+        "loopback: Failed RTM_NEWADDR",
+        Obstacle::AppArmorRestrictsUserNamespaces,
+    ),
     ("Can't mount proc", Obstacle::ProcMasked),
     ("max_*_namespaces exceeded", Obstacle::NamespacesUsedUp),
     ("No permissions to creat", Obstacle::NamespacesForbidden),
     ("Creating new namespace failed", Obstacle::NamespacesForbidden),
     ("pivot_root", Obstacle::PivotForbidden),
-    ("setting up uid map: Operation not permitted", Obstacle::UidMapForbidden),
+    (
+        "setting up uid map: Operation not permitted",
+        Obstacle::UidMapForbidden,
+    ),
     ("Unexpected capabilities", Obstacle::UnexpectedCapabilities),
     ("max_user_namespaces", Obstacle::UserNamespacesCannotBeDisabled),
     ("Can't find source path", Obstacle::WorkspaceUnreachable),
@@ -43,9 +58,13 @@ const FINGERPRINTS: [(&str, Obstacle); 14] = [
 
 /// The obstacle that bubblewrap's stderr names, if it is a known one.
 pub fn find(said: &str) -> Option<Obstacle> {
-    let known = FINGERPRINTS.iter().find(|(fingerprint, _)| said.contains(fingerprint));
+    let known = FINGERPRINTS
+        .iter()
+        .find(|(fingerprint, _)| said.contains(fingerprint));
     let mount = said.contains("Failed to mount") && said.contains("Operation not permitted");
-    known.map(|(_, obstacle)| *obstacle).or(mount.then_some(Obstacle::MountForbidden))
+    known
+        .map(|(_, obstacle)| *obstacle)
+        .or(mount.then_some(Obstacle::MountForbidden))
 }
 
 /// For a person: the obstacle, or else what bubblewrap said.
@@ -60,17 +79,29 @@ pub fn explain(said: &str) -> impl fmt::Display {
 impl Obstacle {
     pub fn what(self) -> &'static str {
         match self {
-            Self::NamespacesForbidden => "user namespaces are forbidden in this container, by its seccomp profile or a sysctl",
+            Self::NamespacesForbidden => {
+                "user namespaces are forbidden in this container, by its seccomp profile or a sysctl"
+            }
             Self::NamespacesUsedUp => "the limit of user namespaces is used up, or zero",
-            Self::AppArmorDeniesMount => "this container's AppArmor profile denies mount (SELinux looks the same)",
-            Self::AppArmorRestrictsUserNamespaces => "AppArmor restricts unprivileged user namespaces on this host",
-            Self::ProcMasked => "parts of /proc are masked in this container, so the kernel refuses a fresh one",
+            Self::AppArmorDeniesMount => {
+                "this container's AppArmor profile denies mount (SELinux looks the same)"
+            }
+            Self::AppArmorRestrictsUserNamespaces => {
+                "AppArmor restricts unprivileged user namespaces on this host"
+            }
+            Self::ProcMasked => {
+                "parts of /proc are masked in this container, so the kernel refuses a fresh one"
+            }
             Self::MountForbidden => "the container's seccomp profile forbids mount",
             Self::PivotForbidden => "the container's seccomp profile forbids pivot_root",
-            Self::UidMapForbidden => "the user map cannot be written: /proc is mounted with hidepid, or uid 0 is not mapped",
+            Self::UidMapForbidden => {
+                "the user map cannot be written: /proc is mounted with hidepid, or uid 0 is not mapped"
+            }
             Self::UnexpectedCapabilities => "the daemon runs as an ordinary user but holds capabilities",
             Self::UserNamespacesCannotBeDisabled => "/proc/sys/user is read-only",
-            Self::WorkspaceUnreachable => "a directory on the way to the workspace cannot be entered by the daemon's user",
+            Self::WorkspaceUnreachable => {
+                "a directory on the way to the workspace cannot be entered by the daemon's user"
+            }
             Self::UnknownOption => "this bubblewrap is too old; 0.8.0 is needed",
         }
     }
@@ -80,26 +111,41 @@ impl Obstacle {
         match self {
             Self::NamespacesForbidden => &[
                 ("docker", "--security-opt seccomp=deploy/seccomp.json"),
-                ("kubernetes", "securityContext.seccompProfile: {type: Localhost, localhostProfile: seccomp.json}"),
+                (
+                    "kubernetes",
+                    "securityContext.seccompProfile: {type: Localhost, localhostProfile: seccomp.json}",
+                ),
                 ("sysctl", "sysctl -w kernel.unprivileged_userns_clone=1"),
             ],
             Self::NamespacesUsedUp => &[("sysctl", "sysctl -w user.max_user_namespaces=15000")],
             Self::AppArmorDeniesMount => &[
                 ("docker", "--security-opt apparmor=sandbox-executor"),
-                ("kubernetes", "securityContext.appArmorProfile: {type: Localhost, localhostProfile: sandbox-executor}"),
+                (
+                    "kubernetes",
+                    "securityContext.appArmorProfile: {type: Localhost, localhostProfile: sandbox-executor}",
+                ),
                 ("apparmor", "apparmor_parser -r deploy/apparmor/sandbox-executor"),
             ],
             Self::AppArmorRestrictsUserNamespaces => &[
                 ("docker", "--security-opt apparmor=sandbox-executor"),
-                ("sysctl", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+                (
+                    "sysctl",
+                    "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+                ),
             ],
             Self::ProcMasked => &[
                 ("docker", "--security-opt systempaths=unconfined"),
-                ("kubernetes", "hostUsers: false, and securityContext.procMount: Unmasked"),
+                (
+                    "kubernetes",
+                    "hostUsers: false, and securityContext.procMount: Unmasked",
+                ),
             ],
             Self::MountForbidden | Self::PivotForbidden => &[
                 ("docker", "--security-opt seccomp=deploy/seccomp.json"),
-                ("kubernetes", "securityContext.seccompProfile: {type: Localhost, localhostProfile: seccomp.json}"),
+                (
+                    "kubernetes",
+                    "securityContext.seccompProfile: {type: Localhost, localhostProfile: seccomp.json}",
+                ),
             ],
             Self::UidMapForbidden => &[("host", "mount -o remount,hidepid=0 /proc")],
             Self::UnexpectedCapabilities => &[
@@ -130,15 +176,42 @@ mod tests {
     #[test]
     fn each_known_complaint_leads_to_its_obstacle() {
         for (said, obstacle) in [
-            ("bwrap: No permissions to create a new namespace, likely because the kernel does not allow", Obstacle::NamespacesForbidden),
-            ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", Obstacle::ProcMasked),
-            ("bwrap: Failed to make / slave: Permission denied", Obstacle::AppArmorDeniesMount),
-            ("bwrap: setting up uid map: Permission denied", Obstacle::AppArmorRestrictsUserNamespaces),
-            ("bwrap: setting up uid map: Operation not permitted", Obstacle::UidMapForbidden),
-            ("bwrap: Failed to mount tmpfs: Operation not permitted", Obstacle::MountForbidden),
-            ("bwrap: pivot_root: Operation not permitted", Obstacle::PivotForbidden),
-            ("bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)", Obstacle::NamespacesUsedUp),
-            ("bwrap: Unexpected capabilities but not setuid, old file caps config?", Obstacle::UnexpectedCapabilities),
+            (
+                "bwrap: No permissions to create a new namespace, likely because the kernel does not allow",
+                Obstacle::NamespacesForbidden,
+            ),
+            (
+                "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
+                Obstacle::ProcMasked,
+            ),
+            (
+                "bwrap: Failed to make / slave: Permission denied",
+                Obstacle::AppArmorDeniesMount,
+            ),
+            (
+                "bwrap: setting up uid map: Permission denied",
+                Obstacle::AppArmorRestrictsUserNamespaces,
+            ),
+            (
+                "bwrap: setting up uid map: Operation not permitted",
+                Obstacle::UidMapForbidden,
+            ),
+            (
+                "bwrap: Failed to mount tmpfs: Operation not permitted",
+                Obstacle::MountForbidden,
+            ),
+            (
+                "bwrap: pivot_root: Operation not permitted",
+                Obstacle::PivotForbidden,
+            ),
+            (
+                "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)",
+                Obstacle::NamespacesUsedUp,
+            ),
+            (
+                "bwrap: Unexpected capabilities but not setuid, old file caps config?",
+                Obstacle::UnexpectedCapabilities,
+            ),
         ] {
             assert_eq!(find(said), Some(obstacle), "{said}");
         }
@@ -147,6 +220,9 @@ mod tests {
 
     #[test]
     fn an_unknown_complaint_is_passed_on() {
-        assert_eq!(explain("bwrap: something new\n").to_string(), "bubblewrap said: bwrap: something new");
+        assert_eq!(
+            explain("bwrap: something new\n").to_string(),
+            "bubblewrap said: bwrap: something new"
+        );
     }
 }

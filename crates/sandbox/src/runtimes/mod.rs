@@ -45,17 +45,30 @@ impl Runtime {
             Language::Javascript => "node",
             Language::Shell => "bash",
         };
-        let interpreter = BIN_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| is_visible(path))?;
+        let interpreter = BIN_DIRS
+            .iter()
+            .map(|dir| Path::new(dir).join(name))
+            .find(|path| is_visible(path))?;
         Some(Self::with_interpreter(language, interpreter))
     }
 
     pub fn with_interpreter(language: Language, interpreter: PathBuf) -> Self {
         let runner = match language {
-            Language::Python => Some(Runner { name: "runner.py", text: include_str!("python/runner.py") }),
-            Language::Javascript => Some(Runner { name: "runner.cjs", text: include_str!("javascript/runner.cjs") }),
+            Language::Python => Some(Runner {
+                name: "runner.py",
+                text: include_str!("python/runner.py"),
+            }),
+            Language::Javascript => Some(Runner {
+                name: "runner.cjs",
+                text: include_str!("javascript/runner.cjs"),
+            }),
             Language::Shell => None,
         };
-        Self { language, interpreter, runner }
+        Self {
+            language,
+            interpreter,
+            runner,
+        }
     }
 
     /// What the interpreter is started with, before the numbers of the two descriptors.
@@ -65,16 +78,21 @@ impl Runtime {
             Language::Python => &["-I", "-B"],
             Language::Javascript | Language::Shell => &[],
         };
-        flags.iter().map(|flag| (*flag).to_owned()).chain(self.runner.map(|runner| runner.path())).collect()
+        flags
+            .iter()
+            .map(|flag| (*flag).to_owned())
+            .chain(self.runner.map(|runner| runner.path()))
+            .collect()
     }
 
     /// Environment that only this language gets.
     pub fn env(&self) -> &'static [(&'static str, &'static str)] {
         match self.language {
             // Where npm -g, and Debian's node-* packages, put modules.
-            Language::Javascript => {
-                &[("NODE_PATH", "/usr/local/lib/node_modules:/usr/lib/node_modules:/usr/share/nodejs:/usr/lib/nodejs")]
-            }
+            Language::Javascript => &[(
+                "NODE_PATH",
+                "/usr/local/lib/node_modules:/usr/lib/node_modules:/usr/share/nodejs:/usr/lib/nodejs",
+            )],
             Language::Python | Language::Shell => &[],
         }
     }

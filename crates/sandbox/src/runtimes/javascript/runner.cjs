@@ -12,6 +12,8 @@
 // exits with 1. This file only listens in, to send the error frame and to take its own frames out of the stack.
 //
 // `memory_bytes` is not used: V8 fixes the size of its heap at boot and ignores --max-old-space-size afterwards.
+//
+// It is one long file because a sandbox mounts one file, and every file that is loaded delays the boot.
 'use strict';
 
 const fs = require('fs');
@@ -19,12 +21,13 @@ const path = require('path');
 const Module = require('module');
 const { compileFunction } = require('vm');
 const { pathToFileURL } = require('url');
-const { types } = require('util');
+const { inspect, types } = require('util');
 
 const { parse, stringify } = JSON;
 const { now } = Date;
 const { from: bytesOf, alloc, byteLength } = Buffer;
-const { isArray } = Array;
+const { isArray, prototype: ordinaryArray } = Array;
+const { getPrototypeOf, prototype: ordinaryObject } = Object;
 const exit = process.exit.bind(process);
 const removeAllListeners = process.removeAllListeners.bind(process);
 const listenerCount = process.listenerCount.bind(process);
@@ -38,7 +41,6 @@ const replace = uncurry(String.prototype.replace);
 const split = uncurry(String.prototype.split);
 const join = uncurry(Array.prototype.join);
 const slice = uncurry(Array.prototype.slice);
-const test = uncurry(RegExp.prototype.test);
 
 const HOW_TO_DEFINE = 'define a function handler(event) or handler(event, context), or export one with that name';
 
@@ -122,14 +124,21 @@ function writeInputFile({ path: name, content, encoding }) {
     writeAll(fd, bytesOf(content, encoding === 'base64' ? 'base64' : 'utf8'));
     fs.closeSync(fd);
   } catch (error) {
-    const reason = /^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message;
-    refuse('input', `cannot write input file '${name}': ${reason}`);
+    refuse('input', `cannot write input file '${name}': ${reasonOf(error)}`);
   }
 }
 
+// "ENOTDIR: not a directory, open 'a/b'" → "not a directory"
+function reasonOf(error) {
+  return /^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message;
+}
+
 // The code does not lie in the workspace, yet it must find the files beside which its author thinks it lies. `require`
-// can be told so; `import`, workers and `__dirname` cannot, for them links stand in for the neighbours. What is linked
-// first wins.
+// can be told so; `import`, `__dirname` and a second process that runs the same file cannot: for them links stand in
+// for the neighbours. What is linked first wins. A link costs a system call, so only programs that may need them get
+// them.
+const MAY_NEED_NEIGHBOURS = /\bimport\b|__dirname|__filename|\bargv\b|\bcluster\b/;
+
 function linkNeighbours(folder, into) {
   let names = [];
   try {
@@ -151,7 +160,8 @@ function linkNeighbours(folder, into) {
   }
 }
 
-function linkWorkspace(codeDir) {
+function linkWorkspace(codeDir, code) {
+  if (!MAY_NEED_NEIGHBOURS.test(code)) return;
   const packages = path.join(codeDir, 'node_modules');
   const roots = ['node_modules', ...nodePath].map((root) => path.resolve(root)).filter(fs.existsSync);
   if (roots.length === 1) {
@@ -173,7 +183,7 @@ const ONLY_IN_ES_MODULES = new RegExp(
 // Its value is what the module's function returns: the program's own binding, which is not visible from outside.
 const RETURN_HANDLER = "\n;return typeof handler === 'undefined' ? undefined : handler;";
 const DECLARES_HANDLER = /^(?:(?:async\s+)?function\b\s*\*?|const|let|var|class)\s+handler\b/m;
-const EXPORT_HANDLER = "\n;export const $handler = typeof handler === 'undefined' ? undefined : handler;\n";
+const EXPORT_HANDLER = "\n;export const __sandbox_handler = typeof handler === 'undefined' ? undefined : handler;\n";
 
 // The error that node has for this source as CommonJS, without our last line; undefined if it compiles.
 function syntaxErrorIn(source, filename) {
@@ -185,36 +195,37 @@ function syntaxErrorIn(source, filename) {
 }
 
 function writeProgram(filename, text) {
-  fs.rmSync(filename, { force: true }); // or a link to a neighbour of that name would be written through
-  fs.writeFileSync(filename, text);
+  try {
+    fs.rmSync(filename, { force: true }); // or a link to a neighbour of that name would be written through
+    fs.writeFileSync(filename, text);
+  } catch (error) {
+    refuse('input', `cannot write the program to ${filename}: ${reasonOf(error)}`);
+  }
 }
 
 function runProgram(job, codeDir) {
   const source = job.code.charCodeAt(0) === 0xfeff ? job.code.slice(1) : job.code;
   const filename = path.join(codeDir, 'main.js');
+  writeProgram(filename, job.code);
+  linkWorkspace(codeDir, job.code);
+  send('{"type":"started"}');
+
+  const error = syntaxErrorIn(source, filename);
+  if (error && ONLY_IN_ES_MODULES.test(error.message)) return runEsModule(job, codeDir);
+  if (error) return fail(error);
+
   const main = new Module('.', null);
   // What require('./x') and require('package') start from.
   main.filename = path.join(process.cwd(), 'main.js');
   main.paths = Module._nodeModulePaths(process.cwd());
   // Under a handler `require.main === module` is false, as where functions are loaded by their platform.
-  process.mainModule = job.mode === 'handler' ? undefined : main;
+  const stranger = Object.assign(new Module('.', null), { filename: main.filename });
+  process.mainModule = job.mode === 'handler' ? stranger : main;
   process.argv = [process.execPath, filename];
-  writeProgram(filename, job.code);
-  linkWorkspace(codeDir);
-  send('{"type":"started"}');
   if (job.mode === 'handler') unfinished = 'the program ended before its handler could be called';
 
-  let local;
-  let ran = false;
-  try {
-    local = main._compile(source + RETURN_HANDLER, filename, 'commonjs');
-    ran = true;
-  } finally {
-    // Not a catch: an error that the program throws must reach node untouched, or node shows the wrong source line.
-    const error = ran ? undefined : syntaxErrorIn(source, filename);
-    if (error && test(ONLY_IN_ES_MODULES, error.message)) return runEsModule(job, codeDir);
-    if (error) return fail(error);
-  }
+  // No catch around this: an error of the program must reach node untouched, or node shows the wrong source line.
+  const local = main._compile(source + RETURN_HANDLER, filename, 'commonjs');
   main.loaded = true;
   const exported = main.exports?.handler;
   callHandler(job, typeof exported === 'function' || local === undefined ? exported : local);
@@ -224,13 +235,17 @@ async function runEsModule(job, codeDir) {
   const filename = path.join(codeDir, 'main.mjs');
   const hidden = DECLARES_HANDLER.test(job.code) && !/^export\b.*\bhandler\b/m.test(job.code);
   writeProgram(filename, hidden ? job.code + EXPORT_HANDLER : job.code);
-  process.argv[1] = filename;
+  process.argv = [process.execPath, filename];
   process.mainModule = undefined;
   unfinished = 'an await at the top level of the program never settled';
-  const exported = await import(pathToFileURL(filename).href);
-  unfinished = null;
+  let exported;
+  try {
+    exported = await import(pathToFileURL(filename).href);
+  } catch (error) {
+    return fail(error);
+  }
   const fallback = typeof exported.default === 'function' ? exported.default : exported.default?.handler;
-  callHandler(job, exported.handler ?? exported.$handler ?? fallback);
+  callHandler(job, exported.handler ?? exported.__sandbox_handler ?? fallback);
 }
 
 async function callHandler(job, handler) {
@@ -285,6 +300,8 @@ const SILENTLY_EMPTY = ['Map', 'Set', 'WeakMap', 'WeakSet', 'Promise', 'Generato
 // What JSON.stringify would drop or turn into {} without a word.
 function notJson(value) {
   if (typeof value !== 'object') return typeof value === 'undefined' ? null : aType(value);
+  const prototype = getPrototypeOf(value);
+  if (prototype === ordinaryObject || prototype === ordinaryArray) return null;
   for (let i = 0; i < SILENTLY_EMPTY.length; i++) {
     if (types[`is${SILENTLY_EMPTY[i]}`](value)) return aType(value);
   }
@@ -308,7 +325,7 @@ function toJson(value, maxBytes) {
   let problem = null;
   const where = () => {
     let text = 'value';
-    for (let i = 2; i < depth && i < 22; i++) text += `[${keys[i]}]`;
+    for (let i = 2; i < depth && i < 22; i++) text += `[${isArray(holders[i - 1]) ? keys[i] : stringify(keys[i])}]`;
     return depth > 22 ? `${text}[…]` : text;
   };
   const checked = function (key, item) {
@@ -320,7 +337,7 @@ function toJson(value, maxBytes) {
     }
     const bad = notJson(item);
     if (bad === null && item === undefined) return item;
-    keys[depth] = depth === 1 ? '' : isArray(this) ? key : stringify(key);
+    keys[depth] = key;
     holders[depth++] = item;
     if (bad === null) return item;
     problem = `is ${bad}`;
@@ -341,7 +358,8 @@ function toJson(value, maxBytes) {
     return refuse('result', `return value is not JSON: ${where()} ${problem}`);
   }
   // JSON.stringify escapes lone surrogates, which are not Unicode text.
-  if (includes(text, '\\ud')) text = replace(text, /\\(?:\\|ud[89a-f][0-9a-f]{2})/g, (m) => (m === '\\\\' ? m : '\ufffd'));
+  const surrogate = /\\(?:\\|ud[89a-f][0-9a-f]{2})/g; // or an escaped backslash, which may stand before "ud800" itself
+  if (includes(text, '\\ud')) text = replace(text, surrogate, (found) => (found === '\\\\' ? found : '\ufffd'));
   const size = byteLength(text);
   if (size <= maxBytes) return text;
   return refuse('result', `return value is too large: ${size} bytes as JSON, at most ${maxBytes} are kept`);
@@ -354,7 +372,10 @@ function fail(error) {
   unfinished = 'the program failed, and swallowed the error';
   removeAllListeners('unhandledRejection');
   removeAllListeners('uncaughtException');
-  reject(error);
+  if (types.isNativeError(error)) return reject(error);
+  say(`Uncaught ${inspect(error)}`);
+  report('{"type":"error","kind":"exception"}');
+  exit(1);
 }
 
 // The limit, if the error is how one shows itself inside the sandbox; undefined otherwise.
@@ -372,7 +393,9 @@ function withoutRunner(stack) {
   let end = 0;
   while (end < lines.length && !includes(lines[end], __filename)) end++;
   if (end === lines.length) return stack;
-  while (end > 1 && (includes(lines[end - 1], 'node:internal/') || includes(lines[end - 1], '(<anonymous>)'))) end--;
+  // One frame stays in any case: node prints an error that has none in brackets.
+  const isNodes = (line) => includes(line, 'node:') || includes(line, '(<anonymous>)');
+  while (end > 1 && isNodes(lines[end - 1]) && startsWith(lines[end - 2], '    at ')) end--;
   return join(slice(lines, 0, end), '\n');
 }
 

@@ -6,6 +6,8 @@ It must never run anything of a job before `ready`, write to the program's stdou
 replace whatever it can reach (`json.dumps`, `sys.stdout`, `os.write`), so everything used after it is captured here,
 at boot. That keeps honest programs from breaking their own result; it does not protect against hostile ones, which
 share this process and can forge any frame. The daemon treats every frame as a claim.
+
+It is one long file because a sandbox mounts one file and compiles it at every boot.
 """
 
 import json
@@ -20,7 +22,7 @@ MAX_NESTING = 20_000
 
 HOW_TO_DEFINE = "define handler(event) or handler(event, context)"
 
-write, getpid, now, flush_errors = os.write, os.getpid, time.time, (OSError, ValueError, AttributeError)
+write, getpid, now = os.write, os.getpid, time.time
 builtin_excepthook = sys.__excepthook__
 boot_path = list(sys.path)
 runner_pid = getpid()
@@ -155,8 +157,11 @@ def prepare(job, code_dir):
     for file in job["files"]:
         write_input_file(file["path"], file["content"], file.get("encoding", "utf8"))
     path = os.path.join(code_dir, "main.py")
-    with open(path, "wb") as source:
-        source.write(job["code"].encode())
+    try:
+        with open(path, "wb") as source:
+            source.write(job["code"].encode())
+    except OSError as error:
+        raise Refusal("input", f"cannot write the program to {path}: {error.strerror}") from None
     sys.argv = [path]
     sys.orig_argv[-3:] = sys.argv
     # The workspace comes first only now that the runner has what it needs from the standard library. The code's own
@@ -336,10 +341,10 @@ def show(error):
     """Prints what CPython would print, to the real stderr, whatever has become of sys.stderr."""
     own = [tb for tb in frames_of(error) if tb.tb_frame.f_code in ENTRIES]
     error.__traceback__ = own[-1].tb_next if own else error.__traceback__
-    hook, text, kept = sys.excepthook, Buffer(), sys.stderr
-    if hook is not builtin_excepthook:
+    text, kept = Buffer(), getattr(sys, "stderr", None)
+    if getattr(sys, "excepthook", builtin_excepthook) is not builtin_excepthook:
         try:
-            return hook(type(error), error, error.__traceback__)
+            return sys.excepthook(type(error), error, error.__traceback__)
         except BaseException:
             pass  # The program's own hook is broken: the builtin one still works.
     sys.stderr = text
@@ -358,7 +363,7 @@ def say(text):
 
 
 def flush_streams():
-    for stream in (out, err, sys.stdout, sys.stderr):
+    for stream in (out, err):
         try:
             stream.flush()
         except Exception:

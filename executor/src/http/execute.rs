@@ -1,0 +1,104 @@
+//! `POST /execute`: decode, check, submit, wait, answer.
+//!
+//! The handler only waits for the run. A caller who leaves drops the handler; the run goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use crate::admission::Refused;
+use crate::app::App;
+use crate::http::guard::{RequestId, read_body};
+use crate::http::problem::Refusal;
+use crate::job::Job;
+use crate::run::record::RunRecord;
+use crate::run::registry::State as ExecutionState;
+use crate::run::{self, SubmitError};
+use crate::telemetry::events;
+use crate::{intake, outlet};
+
+/// From the end of the headers to the last byte of the body.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) async fn execute(State(app): State<Arc<App>>, request: Request) -> Response {
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .cloned()
+        .unwrap_or_default();
+    match answer(&app, &id, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            tracing::info!(error_code = refusal.code().name, "{}", events::EXECUTION_REFUSED);
+            refusal.into_response(id.as_str())
+        }
+    }
+}
+
+async fn answer(app: &App, id: &RequestId, request: Request) -> Result<Response, Refusal> {
+    let body = read_body(request, app.config.max_request, BODY_PATIENCE, &app.bodies).await?;
+    let job = job(app, &body)?;
+    drop(body);
+    let execution = run::submit(&app.parts, job, id.as_str())?;
+    match execution.over().await {
+        ExecutionState::Done(record) => Ok(written(record).await),
+        ExecutionState::Refused(refused) => Err(refused.into()),
+        ExecutionState::Queued | ExecutionState::Running | ExecutionState::Lost => Err(Refusal::Internal),
+    }
+}
+
+fn job(app: &App, body: &[u8]) -> Result<Job, Refusal> {
+    let job = intake::decode(body)
+        .and_then(|raw| intake::check(raw, &app.config.ceilings))
+        .map_err(Refusal::Validation)?;
+    let language = job.program.language;
+    if app.parts.host.language(language).is_none() {
+        let there: Vec<_> = app
+            .parts
+            .host
+            .languages
+            .iter()
+            .map(|there| there.runtime.language.name())
+            .collect();
+        let message = format!(
+            "{} is not installed in this container; there is: {}",
+            language.name(),
+            there.join(", ")
+        );
+        return Err(Refusal::Validation(vec![intake::Problem::new(
+            "language", message,
+        )]));
+    }
+    Ok(job)
+}
+
+/// Megabytes of output take milliseconds to write as JSON: not on a thread that others wait for.
+async fn written(record: Arc<RunRecord>) -> Response {
+    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&outlet::response(&record)));
+    match json.await {
+        Ok(Ok(json)) => ([(CONTENT_TYPE, "application/json")], Bytes::from(json)).into_response(),
+        Ok(Err(_)) | Err(_) => Refusal::Internal.into_response(""),
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(refused) => refused.into(),
+            SubmitError::Duplicate { id, fields } => Self::DuplicateExecution { id, fields },
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::QueueFull { retry_after } => Self::QueueFull { retry_after },
+            Refused::ShuttingDown { retry_after } => Self::ShuttingDown { retry_after },
+        }
+    }
+}

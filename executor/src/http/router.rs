@@ -1,0 +1,64 @@
+//! Every route of the API, one line each.
+//!
+//! What wraps them, from the outside in: the request id, the token, and then the handler. A route that is not here is 404,
+//! a wrong method 405, both as a problem document like any other refusal.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+
+use super::{execute, health, info, openapi};
+use crate::app::App;
+use crate::http::guard::{RequestId, identify};
+use crate::http::problem::Refusal;
+
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/execute", only("POST", post(execute::execute)))
+        .route("/health", only("GET, HEAD", get(health::health)))
+        .route("/health/live", only("GET, HEAD", get(health::live)))
+        .route("/health/ready", only("GET, HEAD", get(health::ready)))
+        .route("/info", only("GET, HEAD", get(info::info)))
+        .route("/openapi.yaml", only("GET, HEAD", get(openapi::openapi)))
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), gate))
+        .layer(middleware::from_fn(identify))
+        .with_state(app)
+}
+
+/// `allow`: the methods that `route` has, as the `Allow` header lists them.
+fn only(allow: &'static str, route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+    route.fallback(async move |request: Request| {
+        let refusal = Refusal::MethodNotAllowed {
+            method: request.method().to_string(),
+            allow,
+        };
+        refuse(&request, refusal)
+    })
+}
+
+async fn not_found(request: Request) -> Response {
+    let refusal = Refusal::NotFound {
+        path: request.uri().path().to_owned(),
+    };
+    refuse(&request, refusal)
+}
+
+async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.gate.admit(request.uri().path(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refuse(&request, refusal),
+    }
+}
+
+/// The answer to a request that is refused before its handler.
+fn refuse(request: &Request, refusal: Refusal) -> Response {
+    match request.extensions().get::<RequestId>() {
+        Some(id) => refusal.into_response(id.as_str()),
+        None => Refusal::Internal.into_response("").into_response(),
+    }
+}

@@ -1,0 +1,117 @@
+//! Everything that is known about a finished run. Written once, when the run is over, and never changed after that.
+//!
+//! Answers, callbacks and lookups are views of it; the wire form is made in `outlet`, and nothing of the wire is here.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sandbox::capture::Captured;
+use sandbox::outcome::{self, Outcome, Status};
+use sandbox::program::Language;
+use sandbox::usage::Usage;
+use serde_json::value::RawValue;
+
+use crate::artifacts::ArtifactRecord;
+use crate::job::{Job, Place};
+use crate::telemetry::events;
+
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    pub execution_id: String,
+    pub place: Place,
+    pub language: Language,
+    pub outcome: Outcome,
+    pub stdout: Captured,
+    pub stderr: Captured,
+    /// Raw JSON text; `None` when the program returned nothing.
+    pub return_value: Option<Box<RawValue>>,
+    /// Wall clock of the user's program.
+    pub execution_time: Duration,
+    pub usage: Usage,
+    pub phases: Phases,
+    /// Sorted by path.
+    pub artifacts: Vec<ArtifactRecord>,
+    pub artifacts_truncated: bool,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+}
+
+impl RunRecord {
+    /// Of a job that has done nothing yet.
+    pub(super) fn of(job: &Job, now: Timestamp) -> Self {
+        Self {
+            execution_id: job.program.execution_id.clone(),
+            place: job.place.clone(),
+            language: job.program.language,
+            outcome: outcome::sandbox_error("the execution has not ended".into()),
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            return_value: None,
+            execution_time: Duration::ZERO,
+            usage: Usage::default(),
+            phases: Phases::default(),
+            artifacts: Vec::new(),
+            artifacts_truncated: false,
+            started_at: now,
+            finished_at: now,
+        }
+    }
+
+    /// What ended the run from outside is not in the program's own words: it is added to stderr, where people look.
+    pub(super) fn explain(&mut self) {
+        let ended_by_us = match self.outcome.status {
+            Status::Timeout | Status::Error | Status::Cancelled => true,
+            Status::Success | Status::Failed => false,
+        };
+        if let (true, Some(detail)) = (ended_by_us, &self.outcome.detail) {
+            let stderr = &mut self.stderr.text;
+            if !stderr.is_empty() && !stderr.ends_with('\n') {
+                stderr.push('\n');
+            }
+            stderr.push_str(&format!("sandbox-executor: {}\n", detail.message));
+        }
+    }
+
+    pub(super) fn log(&self) {
+        let Outcome {
+            status,
+            cause,
+            exit_code,
+            ..
+        } = self.outcome;
+        let duration_ms = u64::try_from(self.execution_time.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            ?status,
+            ?cause,
+            exit_code,
+            duration_ms,
+            "{}",
+            events::EXECUTION_COMPLETED
+        );
+    }
+}
+
+/// Where the time went. A phase that was not reached took no time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Phases {
+    pub queue: Duration,
+    pub prepare: Duration,
+    pub start: Duration,
+    pub run: Duration,
+    pub collect: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArtifactKind {
+    Artifact,
+    Log,
+    Output,
+}
+
+/// Compared with the workspace as it was before this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Created,
+    Modified,
+    Unchanged,
+}

@@ -1,0 +1,99 @@
+//! The names of log events. A line's message is one of these; everything else is a field.
+//!
+//! Names are part of what operators search for: they are not changed, only added. `docs/log-events.md` lists them.
+
+/// One event, as the documentation lists it.
+#[derive(Debug)]
+pub struct Event {
+    pub name: &'static str,
+    pub level: &'static str,
+    /// Besides timestamp, level, container_id and the ids of the span.
+    pub fields: &'static [&'static str],
+    pub meaning: &'static str,
+}
+
+macro_rules! events {
+    ($($constant:ident = $name:literal, $level:literal, [$($field:literal),*], $meaning:literal;)*) => {
+        $(pub const $constant: &str = $name;)*
+        /// Every event, in the order of the documentation.
+        pub const ALL: &[Event] = &[$(Event {
+            name: $name,
+            level: $level,
+            fields: &[$($field),*],
+            meaning: $meaning,
+        }),*];
+    };
+}
+
+events! {
+    EXECUTION_STARTED = "execution_started", "info", ["language", "place"], "the program was handed to its sandbox";
+    EXECUTION_COMPLETED = "execution_completed", "info", ["status", "cause", "exit_code", "duration_ms"],
+        "a run is over, whatever the program did";
+    EXECUTION_FAILED = "execution_failed", "error", ["stage", "error"], "we could not run the program";
+    EXECUTION_REFUSED = "execution_refused", "info", ["error_code", "reason"], "a request was not admitted";
+    CALLBACK_DELIVERED = "callback_delivered", "info", ["attempts", "http_status"], "the control plane has the result";
+    CALLBACK_DEFERRED = "callback_deferred", "warn", ["attempts", "error", "retry_in_ms"],
+        "a delivery failed and will be tried again";
+    CALLBACK_SET_ASIDE = "callback_set_aside", "error", ["http_status", "path"],
+        "the control plane will not take this result; it is kept for a person to look at";
+    LIFECYCLE_CHANGED = "lifecycle_changed", "info", ["from", "to", "reason"], "the daemon starts, serves, drains or ends";
+    HEARTBEAT_MISSED = "heartbeat_missed", "warn", ["error", "suppressed"], "a heartbeat did not arrive; the run goes on";
+    CLEANUP_FAILED = "cleanup_failed", "error", ["path", "error"], "something of a run is left behind";
+    SERVER_LISTENING = "server_listening", "info", ["address", "max_connections"], "connections are accepted";
+    ACCEPT_FAILED = "accept_failed", "warn", ["error", "suppressed"],
+        "a connection could not be accepted, often for want of file descriptors";
+    CONNECTION_PANICKED = "connection_panicked", "error", ["error"], "an answer was lost to a bug in the daemon";
+    CONNECTIONS_DROPPED = "connections_dropped", "warn", ["count"], "answers were not finished when the grace period ended";
+    ISOLATION_REDUCED = "isolation_reduced", "warn", ["missing"],
+        "this host cannot give everything; what is in force is in /health";
+    API_UNPROTECTED = "api_unprotected", "warn", ["host"],
+        "EXECUTOR_API_TOKEN is not set and the address is not loopback: anybody who reaches it can run code";
+    PANICKED = "panicked", "error", ["location", "thread", "panic"], "a bug in the daemon; the task that met it is gone";
+    LIBRARY_MESSAGE = "library_message", "warn", ["library", "message"], "said by a library, in its own words";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_event_and_no_other() {
+        let document = include_str!("../../../docs/log-events.md");
+        let documented: BTreeSet<String> = document
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(str::to_owned)
+            .collect();
+        let known: BTreeSet<String> = ALL.iter().map(row).collect();
+        let missing: Vec<_> = known.difference(&documented).collect();
+        let unknown: Vec<_> = documented.difference(&known).collect();
+        assert!(
+            missing.is_empty() && unknown.is_empty(),
+            "add:\n{missing:#?}\ntake away:\n{unknown:#?}"
+        );
+    }
+
+    fn row(event: &Event) -> String {
+        let fields: Vec<String> = event.fields.iter().map(|field| format!("`{field}`")).collect();
+        format!(
+            "| `{}` | {} | {} | {} |",
+            event.name,
+            event.level,
+            fields.join(", "),
+            event.meaning
+        )
+    }
+
+    #[test]
+    fn names_are_unique_words_in_snake_case() {
+        let names: BTreeSet<_> = ALL.iter().map(|event| event.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        );
+    }
+}
