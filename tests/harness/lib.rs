@@ -1,1 +1,20 @@
-//! What every conformance test shares.
+//! What every conformance test shares: the real daemon on a port of its own, a client that checks every answer against the
+//! OpenAPI document, and a look at what a run leaves behind.
+//!
+//! A test owns its daemon and its directories; nothing is shared and nothing depends on order. Dropping a [`Daemon`] ends it
+//! and, if the test did not already fail, checks what must hold after every case ([`daemon::Daemon::settle`]).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "a test's own helper: a surprise is a failed test, and what it could not do is said aloud"
+)]
+
+pub mod answer;
+pub mod contract;
+pub mod daemon;
+pub mod processes;
+
+pub use answer::Answer;
+pub use daemon::{Daemon, Settings, can};

@@ -25,7 +25,7 @@ pub(super) fn ask(config: &Config) -> io::Result<String> {
     let host = match config.host {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address,
+        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
     };
     let address = SocketAddr::new(host, config.port);
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;

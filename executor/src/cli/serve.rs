@@ -2,14 +2,19 @@
 
 use std::process::ExitCode;
 
+use linux::rlimits;
+
 use super::{chain, complain};
 use crate::app::{App, StartError};
 use crate::config::Config;
+use crate::http::server::Rules;
 use crate::lifecycle::ground::{self, Ground};
 use crate::lifecycle::signals::{Ended, Signals};
 use crate::telemetry::{events, logs};
 
 pub(super) fn serve(config: Config) -> ExitCode {
+    // A connection is a descriptor, and so are six pipes of every run. What cannot be raised is what there is.
+    rlimits::raise_open_files().ok();
     let ground = match ground::settle(&config) {
         Ok(ground) => ground,
         Err(error) => return complain(&chain(&error), 1),
@@ -41,6 +46,10 @@ async fn until_ended(config: Config, ground: Ground) -> Result<Ended, StartError
     let (app, listener, janitor) = opened;
     for shortfall in &app.parts.host.shortfalls {
         tracing::warn!(missing = %shortfall, "{}", events::ISOLATION_REDUCED);
+    }
+    if let Ok(address) = listener.local_addr() {
+        let max_connections = Rules::for_this_process().max_connections;
+        tracing::info!(%address, max_connections, "{}", events::SERVER_LISTENING);
     }
     tracing::info!(
         from = "starting",

@@ -235,11 +235,12 @@ impl Refusal {
                 Some((header::RETRY_AFTER, whole_seconds(*retry_after)))
             }
             // RFC 9110: the server is about to close a connection on which half a request is still under way.
-            Self::RequestTimeout { .. } => Some((header::CONNECTION, HeaderValue::from_static("close"))),
+            Self::RequestTimeout { .. } | Self::PayloadTooLarge { .. } => {
+                Some((header::CONNECTION, HeaderValue::from_static("close")))
+            }
             Self::Validation(_)
             | Self::NotFound { .. }
             | Self::DuplicateExecution { .. }
-            | Self::PayloadTooLarge { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::Internal => None,
         }

@@ -27,6 +27,7 @@ fn every_refusal() -> Vec<Refusal> {
         },
         Refusal::DuplicateExecution {
             id: "exec_1".to_owned(),
+            fields: ["code".to_owned()].into(),
         },
         Refusal::PayloadTooLarge {
             limit: Bytes::mib(16),

@@ -1,0 +1,6 @@
+//! What a program can see and do, by class of the catalogue of cases, each with a control outside the sandbox.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends at the first surprise, in its helper functions too"
+)]
