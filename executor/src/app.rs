@@ -69,7 +69,7 @@ pub async fn open_parts(config: &Config, ground: Ground) -> Result<(Arc<Parts>, 
     )?;
     let spawner = Spawner::start().map_err(StartError::Thread)?;
     let probed_over = workspaces.checkout(&crate::job::Place::Container, "probe")?;
-    let host = Host::probe(spawner, ground.launcher, &probed_over.dir).await?;
+    let host = Host::probe(spawner, ground.launcher, &probed_over.dir, config.max_request).await?;
     let admission = Admission::new(config.concurrency, config.queue);
     let parts = Parts {
         host,
@@ -134,15 +134,8 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         let admission = &self.parts.admission;
         admission.close();
-        let idle = async {
-            while admission.active() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(self.config.shutdown_grace, idle)
-            .await
-            .is_err()
-        {
+        let idle = tokio::time::timeout(self.config.shutdown_grace, admission.idle());
+        if idle.await.is_err() {
             self.parts.registry.stop_all(Stop::DaemonShutdown);
         }
     }

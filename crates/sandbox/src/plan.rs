@@ -5,9 +5,10 @@
 //! `testdata/` show the result and are reviewed like code.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::limits::{Bytes, Limits};
-use crate::probe::{Host, Layout, ProcView, UserNamespaces};
+use crate::probe::{HostFacts, Layout, ProcView, UserNamespaces};
 use crate::runtimes::{Rlimits, Runtime};
 
 /// Where things are inside.
@@ -15,10 +16,6 @@ pub const LAUNCHER_PATH: &str = "/sbx/launch";
 pub const RUNNER_DIR: &str = "/sbx";
 pub const CODE_DIR: &str = "/code";
 pub const WORKSPACE_PATH: &str = "/workspace";
-
-/// The code as a file, and the event of a shell script, live in a small file system of their own: as large as the largest
-/// request body.
-const CODE_DIR_SIZE: Bytes = Bytes::mib(17);
 
 /// One step of building the root, carried out in order: a later one may cover an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +30,9 @@ pub enum Mount {
     },
     /// This very program, which sets the limits inside and then starts the runtime.
     Launcher,
-    /// A file that only exists inside, made from text.
+    /// A file that only exists inside.
     File {
-        text: &'static str,
+        content: Arc<[u8]>,
         at: String,
     },
     Symlink {
@@ -56,8 +53,36 @@ pub enum Mount {
     },
 }
 
+/// A namespace that a sandbox has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    User,
+    Pid,
+    Net,
+    Ipc,
+    Uts,
+    Cgroup,
+}
+
+impl Namespace {
+    pub const ALL: [Self; 6] = [Self::User, Self::Pid, Self::Net, Self::Ipc, Self::Uts, Self::Cgroup];
+
+    /// As bubblewrap spells it. The mount namespace is always new.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Net => "net",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxPlan {
+    pub namespaces: Vec<Namespace>,
     pub mounts: Vec<Mount>,
     pub user_namespaces: UserNamespaces,
     /// The program's whole environment at boot. What the caller adds arrives with the job and never touches the boot.
@@ -72,8 +97,9 @@ pub struct SandboxPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeccompProfile {}
 
-pub fn plan(host: &Host, runtime: &Runtime, limits: &Limits) -> SandboxPlan {
+pub fn plan(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> SandboxPlan {
     SandboxPlan {
+        namespaces: Namespace::ALL.into(),
         mounts: mounts(host, runtime, limits),
         user_namespaces: host.capabilities.user_namespaces,
         env: environment(runtime),
@@ -83,7 +109,7 @@ pub fn plan(host: &Host, runtime: &Runtime, limits: &Limits) -> SandboxPlan {
     }
 }
 
-fn mounts(host: &Host, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
+fn mounts(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
     let mut mounts = vec![Mount::ReadOnly {
         host: "/usr".into(),
         at: "/usr".into(),
@@ -123,7 +149,7 @@ fn mounts(host: &Host, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
             ("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
         ]
         .map(|(at, text)| Mount::File {
-            text,
+            content: text.as_bytes().into(),
             at: at.to_owned(),
         }),
     );
@@ -147,12 +173,14 @@ fn mounts(host: &Host, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
         Mount::Launcher,
     ]);
     mounts.extend(runtime.runner.iter().map(|runner| Mount::File {
-        text: runner.text,
+        content: Arc::clone(&runner.content),
         at: runner.path(),
     }));
     mounts.extend([
         Mount::Tmpfs {
-            size: CODE_DIR_SIZE,
+            // The code as a file and, for a shell script, the event: no larger than the request they came in,
+            // and a page or two for being files.
+            size: Bytes(host.largest_job.0 + Bytes::mib(1).0),
             at: CODE_DIR,
         },
         Mount::Workspace,

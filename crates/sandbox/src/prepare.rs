@@ -104,11 +104,11 @@ pub async fn prepare(
     limits: &Limits,
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
-    let plan = plan::plan(host, runtime, limits);
+    let plan = plan::plan(&host.facts, runtime, limits);
     let start = Start::Runtime {
         language: runtime.language,
         interpreter: runtime.interpreter.clone(),
-        arguments: runtime.arguments(),
+        arguments: runtime.arguments(limits),
     };
     boot(host, &plan, start, limits, workspace).await
 }
@@ -300,7 +300,7 @@ impl Inherited<'_> {
     }
 
     fn bind(&mut self, fd: &OwnedFd) -> io::Result<Bind> {
-        if self.host.capabilities.binds_descriptors {
+        if self.host.facts.capabilities.binds_descriptors {
             return Ok(Bind::Descriptor(self.keep(fd.try_clone()?)));
         }
         let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
@@ -309,8 +309,8 @@ impl Inherited<'_> {
 }
 
 impl Descriptors for Inherited<'_> {
-    fn text(&mut self, text: &'static str) -> io::Result<RawFd> {
-        let fd = SealedFile::new("sandbox-file", text.as_bytes())?.reader()?;
+    fn file(&mut self, content: &[u8]) -> io::Result<RawFd> {
+        let fd = SealedFile::new("sandbox-file", content)?.reader()?;
         Ok(self.keep(fd))
     }
 

@@ -16,6 +16,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use linux::fds;
 use linux::spawn::{Spawn, Spawner};
 use tokio::io::AsyncReadExt;
@@ -27,12 +29,12 @@ use crate::cage::Cage;
 use crate::channel::{self, Report};
 use crate::launch::Start;
 use crate::limits::{Bytes, Limits};
-use crate::plan;
+use crate::plan::{self, SandboxPlan};
 use crate::prepare::{self, PrepareError};
 use crate::program::{Language, Mode, Program};
-use crate::runtimes::Runtime;
+use crate::runtimes::{COMPILE_PYTHON_RUNNER, Runtime};
 use crate::self_test::{self, Expectations};
-use crate::supervise::stop_switch;
+use crate::supervise::{Reported, stop_switch};
 
 /// How `/proc` looks inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,15 @@ pub enum Layout {
     Directory,
 }
 
+/// What plans are made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// What the caller may send at most.
+    pub largest_job: Bytes,
+    pub layout: Vec<(PathBuf, Layout)>,
+    pub capabilities: Capabilities,
+}
+
 /// A language that has been seen to work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
@@ -83,8 +94,7 @@ pub struct Host {
     pub kernel: String,
     /// This very program, opened before root was given up: its path may be unreachable since.
     pub launcher: OwnedFd,
-    pub layout: Vec<(PathBuf, Layout)>,
-    pub capabilities: Capabilities,
+    pub facts: HostFacts,
     pub languages: Vec<Installed>,
     /// What could not be had, and is not needed.
     pub shortfalls: Vec<Shortfall>,
@@ -126,8 +136,13 @@ pub enum ProbeError {
 }
 
 impl Host {
-    /// Tries everything the daemon will do, over `workspace`.
-    pub async fn probe(spawner: Spawner, launcher: OwnedFd, workspace: &OwnedFd) -> Result<Self, ProbeError> {
+    /// Tries everything the daemon will do, over `workspace`. No job will be larger than `largest_job`.
+    pub async fn probe(
+        spawner: Spawner,
+        launcher: OwnedFd,
+        workspace: &OwnedFd,
+        largest_job: Bytes,
+    ) -> Result<Self, ProbeError> {
         let bwrap = ["/usr/local/bin/bwrap", "/usr/bin/bwrap"]
             .map(PathBuf::from)
             .into_iter()
@@ -148,11 +163,14 @@ impl Host {
                 .trim()
                 .to_owned(),
             launcher,
-            layout: layout(),
-            capabilities: Capabilities {
+            facts: HostFacts {
+                largest_job,
+                layout: layout(),
+                capabilities: Capabilities {
                 proc: ProcView::Private,
                 user_namespaces: UserNamespaces::Disabled,
                 binds_descriptors: options.contains("--bind-fd"),
+                },
             },
             languages: Vec::new(),
             shortfalls: Vec::new(),
@@ -171,7 +189,7 @@ impl Host {
     /// Finds the strongest settings that boot, and has a program look around inside.
     async fn settle_capabilities(&mut self, workspace: &OwnedFd) -> Result<(), ProbeError> {
         loop {
-            let error = match self.self_test(workspace).await {
+            let error = match self.self_test(&self.self_test_plan(), workspace).await {
                 Ok(broken) if broken.is_empty() => return Ok(()),
                 Ok(broken) => return Err(ProbeError::SelfTest(broken)),
                 Err(error) => error,
@@ -181,7 +199,7 @@ impl Host {
                 proc,
                 user_namespaces,
                 ..
-            } = &mut self.capabilities;
+            } = &mut self.facts.capabilities;
             match obstacle {
                 Some(obstacle @ Obstacle::ProcMasked) if *proc == ProcView::Private => {
                     if in_initial_pid_namespace() {
@@ -211,13 +229,16 @@ impl Host {
         }
     }
 
-    /// What does not hold inside, one sentence each.
-    async fn self_test(&self, workspace: &OwnedFd) -> Result<Vec<String>, PrepareError> {
-        // Any runtime will do: it is not started.
+    /// What a sandbox of this host looks like. Any runtime will do: it is not started.
+    pub fn self_test_plan(&self) -> SandboxPlan {
         let runtime = Runtime::with_interpreter(Language::Shell, "/bin/sh".into());
+        plan::plan(&self.facts, &runtime, &probe_limits())
+    }
+
+    /// What does not hold inside a sandbox built by `plan`, one sentence each.
+    pub async fn self_test(&self, plan: &SandboxPlan, workspace: &OwnedFd) -> Result<Vec<String>, PrepareError> {
         let limits = probe_limits();
-        let plan = plan::plan(self, &runtime, &limits);
-        let mut prepared = prepare::boot(self, &plan, Start::SelfTest, &limits, workspace).await?;
+        let mut prepared = prepare::boot(self, plan, Start::SelfTest, &limits, workspace).await?;
         let report = channel::read_report(&mut prepared.wires.report).await;
         prepared.cage.destroy().await;
         let Ok(Some(Report::Result { value })) = report else {
@@ -225,10 +246,8 @@ impl Host {
         };
         Ok(match serde_json::from_str::<self_test::Observed>(value.get()) {
             Ok(observed) => {
-                let expected = Expectations {
-                    rlimits: plan.rlimits,
-                    proc: self.capabilities.proc,
-                };
+                let rlimits = self.self_test_plan().rlimits;
+                let expected = Expectations { rlimits, proc: self.facts.capabilities.proc };
                 self_test::broken(&observed, &expected)
             }
             Err(error) => vec![format!("the self test's report cannot be read: {error}")],
@@ -257,39 +276,46 @@ impl Host {
         }
     }
 
+    /// Has a language run a program of ours, the way it will run anybody's.
     async fn try_language(&self, language: Language, workspace: &OwnedFd) -> Result<Installed, String> {
         let runtime = Runtime::find(language).ok_or("its interpreter is not installed")?;
         let limits = probe_limits();
+        let prepared =
+            prepare::prepare(self, &runtime, &limits, workspace).await.map_err(|error| error.to_string())?;
         let (_stopper, stopped) = stop_switch();
-        let prepared = prepare::prepare(self, &runtime, &limits, workspace)
-            .await
-            .map_err(|error| error.to_string())?;
-        let finished = prepared
-            .start(version_program(language), stopped)
-            .finish()
-            .await
-            .map_err(|error| error.to_string())?;
-        let version = finished.stdout.text.trim().to_owned();
-        if version.is_empty() {
-            return Err(format!(
-                "it ran no program; it said: {}",
-                finished.stderr.text.trim()
-            ));
-        }
-        Ok(Installed { runtime, version })
+        let finished = prepared.start(probe_program(language), stopped).finish().await;
+        let finished = finished.map_err(|error| error.to_string())?;
+        let silent = || format!("it could not run a program; it said: {}", finished.stderr.text.trim());
+        Ok(match language {
+            Language::Python => {
+                let Reported::Value(value) = &finished.facts.reported else { return Err(silent()) };
+                let (version, compiled): (String, String) =
+                    serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
+                let compiled = STANDARD.decode(compiled).map_err(|error| error.to_string())?;
+                Installed { runtime: runtime.with_compiled_runner(compiled), version }
+            }
+            Language::Javascript | Language::Shell => {
+                let version = finished.stdout.text.trim().to_owned();
+                if version.is_empty() {
+                    return Err(silent());
+                }
+                Installed { runtime, version }
+            }
+        })
     }
 }
 
-fn version_program(language: Language) -> Program {
-    let code = match language {
-        Language::Python => "import sys\nprint('.'.join(map(str, sys.version_info[:3])))",
-        Language::Javascript => "console.log(process.versions.node)",
-        Language::Shell => "echo \"${BASH_VERSION%%(*}\"",
+/// Prints, or returns, the interpreter's version.
+fn probe_program(language: Language) -> Program {
+    let (mode, code) = match language {
+        Language::Python => (Mode::Handler, COMPILE_PYTHON_RUNNER),
+        Language::Javascript => (Mode::Script, "console.log(process.versions.node)"),
+        Language::Shell => (Mode::Script, "echo \"${BASH_VERSION%%(*}\""),
     };
     Program {
         execution_id: "exec_probe".into(),
         language,
-        mode: Mode::Script,
+        mode,
         code: code.into(),
         event: channel::null(),
         stdin: String::new(),

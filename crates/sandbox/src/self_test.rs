@@ -241,3 +241,6 @@ fn parse_limit(line: &str) -> Option<(String, (String, String))> {
     let mut values = line.get(26..)?.split_whitespace().map(str::to_owned);
     Some((name, (values.next()?, values.next()?)))
 }
+
+#[cfg(test)]
+mod tests;

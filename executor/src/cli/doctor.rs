@@ -57,10 +57,10 @@ pub(super) fn doctor(config: Config) -> ExitCode {
 fn host(host: &Host, findings: &mut Findings) {
     findings.good(&format!("bubblewrap {} runs unprivileged", host.bwrap_version));
     findings.good("namespaces, capabilities, mounts, environment and limits hold inside (self test)");
-    if host.capabilities.proc == ProcView::Private {
+    if host.facts.capabilities.proc == ProcView::Private {
         findings.good("/proc is private");
     }
-    if host.capabilities.user_namespaces == UserNamespaces::Disabled {
+    if host.facts.capabilities.user_namespaces == UserNamespaces::Disabled {
         findings.good("programs cannot make user namespaces");
     }
     for language in &host.languages {

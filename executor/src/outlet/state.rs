@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::intake::bounds;
 
 pub fn isolation(host: &Host) -> IsolationState {
-    let (tier, proc) = match host.capabilities.proc {
+    let (tier, proc) = match host.facts.capabilities.proc {
         ProcView::Private => (IsolationTier::Full, ProcMount::Private),
         ProcView::Shared => (IsolationTier::SharedProc, ProcMount::Shared),
     };
@@ -22,7 +22,7 @@ pub fn isolation(host: &Host) -> IsolationState {
         userns: true,
         seccomp: SeccompState::Off,
         proc,
-        disable_userns: match host.capabilities.user_namespaces {
+        disable_userns: match host.facts.capabilities.user_namespaces {
             UserNamespaces::Disabled => true,
             UserNamespaces::LeftToSeccomp => false,
         },

@@ -11,7 +11,7 @@ use crate::probe::{ProcView, UserNamespaces};
 
 /// What the plan needs from outside, as descriptors that bubblewrap inherits.
 pub trait Descriptors {
-    fn text(&mut self, text: &'static str) -> std::io::Result<RawFd>;
+    fn file(&mut self, content: &[u8]) -> std::io::Result<RawFd>;
     fn launcher(&mut self) -> std::io::Result<Bind>;
     fn workspace(&mut self) -> std::io::Result<Bind>;
     fn status(&mut self) -> RawFd;
@@ -29,8 +29,8 @@ pub enum Bind {
 pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::io::Result<Vec<OsString>> {
     let mut out = Options(Vec::with_capacity(160));
     // Each by name: `--unshare-all` skips silently what it cannot have.
-    for namespace in ["user", "pid", "net", "ipc", "uts", "cgroup"] {
-        out.push([format!("--unshare-{namespace}")]);
+    for namespace in &plan.namespaces {
+        out.push([format!("--unshare-{}", namespace.name())]);
     }
     out.push([
         "--uid",
@@ -97,8 +97,8 @@ impl Options {
                 let launcher = descriptors.launcher()?;
                 self.bind("--ro-bind", launcher, LAUNCHER_PATH);
             }
-            Mount::File { text, at } => {
-                let fd = descriptors.text(text)?;
+            Mount::File { content, at } => {
+                let fd = descriptors.file(content)?;
                 self.push(["--perms", "0444", "--file", &fd.to_string(), at]);
             }
             Mount::Symlink { to, at } => self.push(["--symlink".as_ref(), to.as_os_str(), at.as_os_str()]),
