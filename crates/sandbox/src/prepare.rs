@@ -144,7 +144,7 @@ pub(crate) async fn boot(
             stdout.mark_start();
             stderr.mark_start();
             let sampler = Sampler::new(init);
-            let before = Measured::starting_at(sampler.sample());
+            let before = Measured::starting_at(sampler.booted());
             let limits = limits.clone();
             Ok(Prepared {
                 cage,

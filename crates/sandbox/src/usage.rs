@@ -113,6 +113,16 @@ impl Sampler {
         sample
     }
 
+    /// CPU time so far, of a sandbox that has booted and in which nothing else happens. Cheaper than a sample: this is on
+    /// the way of every answer.
+    pub fn booted(&self) -> Sample {
+        let launcher = children(self.init).into_iter().next();
+        let runtime = launcher.and_then(|launcher| children(launcher).into_iter().next());
+        let spent = |pid: Option<u32>| pid.and_then(|pid| cpu_time(pid).ok()).unwrap_or_default();
+        let program_cpu = spent(runtime);
+        Sample { cpu: spent(Some(self.init)) + spent(launcher) + program_cpu, program_cpu, ..Sample::default() }
+    }
+
     /// What the program really holds, when a sample says it may be above `limit`: the kernel's proportional sizes, which
     /// count each page once but are slow to get.
     pub fn held(&self, sample: &Sample, limit: Bytes) -> Bytes {
@@ -169,6 +179,12 @@ impl Sampler {
         };
         Some((seen, children))
     }
+}
+
+/// Of a process with one thread.
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn proportional_size(process: &Process) -> Option<u64> {

@@ -76,12 +76,24 @@ fn job(app: &App, body: &[u8]) -> Result<Job, Refusal> {
     Ok(job)
 }
 
+/// Beyond this, writing an answer as JSON takes longer than handing it to another thread.
+const QUICKLY_WRITTEN: usize = 64 * 1024;
+
 /// Megabytes of output take milliseconds to write as JSON: not on a thread that others wait for.
 async fn written(record: Arc<RunRecord>) -> Response {
-    let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&outlet::response(&record)));
-    match json.await {
-        Ok(Ok(json)) => ([(CONTENT_TYPE, "application/json")], Bytes::from(json)).into_response(),
-        Ok(Err(_)) | Err(_) => Refusal::Internal.into_response(""),
+    let quick = record.output_bytes() <= QUICKLY_WRITTEN;
+    let write = move || serde_json::to_vec(&outlet::response(&record));
+    let json = if quick {
+        write()
+    } else {
+        match tokio::task::spawn_blocking(write).await {
+            Ok(json) => json,
+            Err(_panicked) => return Refusal::Internal.into_response(""),
+        }
+    };
+    match json {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], Bytes::from(json)).into_response(),
+        Err(_) => Refusal::Internal.into_response(""),
     }
 }
 

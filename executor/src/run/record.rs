@@ -57,6 +57,12 @@ impl RunRecord {
         }
     }
 
+    /// What the program wrote and returned, as far as it is kept.
+    pub fn output_bytes(&self) -> usize {
+        let value = self.return_value.as_ref().map_or(0, |value| value.get().len());
+        self.stdout.text.len() + self.stderr.text.len() + value
+    }
+
     /// What ended the run from outside is not in the program's own words: it is added to stderr, where people look.
     pub(super) fn explain(&mut self) {
         let ended_by_us = match self.outcome.status {

@@ -22,7 +22,7 @@ use crate::run::record::RunRecord;
 
 /// How many finished executions are remembered, and how much of their output.
 const REMEMBERED: usize = 1000;
-const REMEMBERED_BYTES: Bytes = Bytes::mib(64);
+const REMEMBERED_BYTES: Bytes = Bytes::mib(32);
 
 #[derive(Debug, Clone)]
 pub enum State {
@@ -130,11 +130,7 @@ impl Registry {
     /// It is over and may be asked for, until there are too many.
     pub fn remember(&self, record: &RunRecord) {
         let mut inner = self.lock();
-        let bytes = (record.stdout.text.len() + record.stderr.text.len()) as u64
-            + record
-                .return_value
-                .as_ref()
-                .map_or(0, |value| value.get().len() as u64);
+        let bytes = record.output_bytes() as u64;
         inner.finished.push_back((record.execution_id.clone(), bytes));
         inner.bytes += bytes;
         // The newest stays whatever it costs: its caller is only now reading it.

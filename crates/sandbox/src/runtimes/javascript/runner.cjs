@@ -196,8 +196,9 @@ function syntaxErrorIn(source, filename) {
 
 function writeProgram(filename, text) {
   try {
-    fs.rmSync(filename, { force: true }); // or a link to a neighbour of that name would be written through
-    fs.writeFileSync(filename, text);
+    // 'x': a link to a neighbour of that name must not be written through.
+    if (fs.existsSync(filename)) fs.unlinkSync(filename);
+    fs.writeFileSync(filename, text, { flag: 'wx' });
   } catch (error) {
     refuse('input', `cannot write the program to ${filename}: ${reasonOf(error)}`);
   }

@@ -10,10 +10,12 @@ share this process and can forge any frame. The daemon treats every frame as a c
 It is one long file because a sandbox mounts one file and compiles it at every boot.
 """
 
-import json
 import os
 import sys
 import time
+
+# The C code behind `json`. The module itself pulls in `re` and `enum`, a third of the whole boot.
+from _json import encode_basestring, make_encoder, make_scanner
 from math import isfinite
 
 # Events and results may be nested this deep. CPython's own limit of 1,000 is too low, and the C code behind `json`
@@ -53,13 +55,26 @@ class Context:
         return max(0, self.deadline_ms - int(now() * 1000))
 
 
-class Encoder(json.JSONEncoder):
-    """Strict JSON. Holds the original methods itself, for programs that patch `json.JSONEncoder`."""
+class Syntax:
+    """What the parser wants to know: JSON as the daemon has checked it, nothing turned into anything else."""
 
-    encode, iterencode, default = json.JSONEncoder.encode, json.JSONEncoder.iterencode, json.JSONEncoder.default
+    strict, object_hook, object_pairs_hook, parse_float, parse_int, memo = True, None, None, float, int, {}
+    parse_constant = float
 
 
-encode_json = Encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+def encode_json(value):
+    """Strict JSON. ValueError for NaN, infinities and circles, TypeError for what is no JSON, as in `json.dumps`."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    encode = make_encoder({}, not_json, encode_basestring, None, ":", ",", False, False, False)
+    return "".join(encode(value, 0))
+
+
+def not_json(value):
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+parse_json = make_scanner(Syntax)
 
 
 class Nesting:
@@ -114,7 +129,7 @@ def receive_job(job_fd):
     sys.set_int_max_str_digits(0)
     try:
         with Nesting():
-            return json.loads(str(frame, "utf-8"))
+            return parse_json(str(frame, "utf-8"), 0)[0]
     except RecursionError:
         raise Refusal("input", "the event is nested too deeply") from None
     finally:
@@ -304,7 +319,7 @@ def to_json(value, max_bytes):
 # What went wrong ---------------------------------------------------------------------------------------------------
 
 # User code is entered from these functions: whatever is above them in a traceback is the runner's own business.
-ENTRIES = {function.__code__ for function in (run_module, takes_context, call_handler, settle, plain, to_json)}
+ENTRIES = {function.__code__ for function in (run_module, takes_context, call_handler, settle, plain, encode_json, to_json)}
 FORKS = {"fork", "forkpty", "fork_exec", "_fork_exec", "posix_spawn", "posix_spawnp"}
 
 
