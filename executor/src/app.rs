@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use linux::spawn::Spawner;
 use sandbox::limits::Bytes;
-use sandbox::probe::{Host, ProbeError};
+use sandbox::host::Host;
+use sandbox::probe::ProbeError;
 use sandbox::supervise::Stop;
 use tokio::net::TcpListener;
 

@@ -12,16 +12,16 @@
 //!
 //! The modules, in the order in which a request meets them:
 
-pub mod admission;
-pub mod app;
-pub mod artifacts;
 pub mod cli;
 pub mod config;
+pub mod lifecycle;
+pub mod app;
 pub mod http;
 pub mod intake;
 pub mod job;
-pub mod lifecycle;
-pub mod outlet;
+pub mod admission;
 pub mod run;
-pub mod telemetry;
 pub mod workspaces;
+pub mod artifacts;
+pub mod outlet;
+pub mod telemetry;

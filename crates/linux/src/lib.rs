@@ -5,10 +5,11 @@
 //!
 //! Modules in the order in which a sandbox meets them:
 
-pub mod clock;
-pub mod fds;
 pub mod identity;
+pub mod memory;
+pub mod fds;
+pub mod spawn;
 pub mod pidfd;
 pub mod rlimits;
-pub mod spawn;
+pub mod clock;
 pub mod tree;

@@ -16,18 +16,20 @@
 //!
 //! # The modules, in the order in which a run meets them
 
-pub mod bwrap;
-pub mod cage;
-pub mod capture;
-pub mod channel;
-pub mod launch;
 pub mod limits;
-pub mod outcome;
-pub mod plan;
-pub mod prepare;
-pub mod probe;
 pub mod program;
-pub mod runtimes;
+pub mod host;
+pub mod probe;
 pub mod self_test;
-pub mod supervise;
+pub mod plan;
+pub mod bwrap;
+pub mod runtimes;
+pub mod launch;
+pub mod channel;
+pub mod cage;
+mod wires;
+pub mod prepare;
+pub mod capture;
 pub mod usage;
+pub mod supervise;
+pub mod outcome;

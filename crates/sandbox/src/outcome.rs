@@ -147,7 +147,10 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
 /// Killed after its answer: what was answered stands.
 fn judge_leftovers(facts: &ExitFacts) -> Option<Outcome> {
     match facts.reported {
-        Reported::Error { .. } => Some(own_failure(facts, End::Exited(1), 1)),
+        Reported::Error { .. } => {
+            let end = End::Exited(1);
+            Some(limit_behind(facts, end).unwrap_or_else(|| own_failure(facts, end, 1)))
+        }
         Reported::Value(_) | Reported::Nothing | Reported::Garbage => Some(Outcome {
             status: Status::Success,
             exit_code: 0,
@@ -180,8 +183,8 @@ fn limit_behind(facts: &ExitFacts, end: End) -> Option<Outcome> {
     };
     let cpu_used_up = facts.limits.cpu.is_some_and(|limit| facts.cpu >= limit);
     match signal {
-        Some(SIGXCPU) => return Some(cpu_limit(facts, facts.cpu.as_secs_f64())),
-        Some(SIGKILL) if cpu_used_up => return Some(cpu_limit(facts, facts.cpu.as_secs_f64())),
+        // Both can also be sent by the program itself.
+        Some(SIGXCPU | SIGKILL) if cpu_used_up => return Some(cpu_limit(facts, facts.cpu.as_secs_f64())),
         Some(SIGXFSZ) => return Some(file_limit(facts)),
         Some(_) | None => {}
     }
@@ -198,8 +201,7 @@ fn limit_behind(facts: &ExitFacts, end: End) -> Option<Outcome> {
     if facts.peak_memory.0.saturating_mul(100) >= facts.limits.memory.0.saturating_mul(MEMORY_FULL) {
         return Some(memory_limit(facts, facts.peak_memory.as_mib()));
     }
-    let own_tasks = crate::runtimes::own_threads(facts.language);
-    (facts.peak_tasks >= u64::from(facts.limits.processes) + own_tasks).then(|| process_limit(facts))
+    (programs_tasks(facts) >= facts.limits.processes.into()).then(|| process_limit(facts))
 }
 
 fn own_failure(facts: &ExitFacts, end: End, exit_code: i32) -> Outcome {
@@ -271,9 +273,14 @@ fn memory_limit(facts: &ExitFacts, observed: u64) -> Outcome {
     )
 }
 
+/// The most processes and threads that samples saw, without the interpreter's own.
+fn programs_tasks(facts: &ExitFacts) -> u64 {
+    facts.peak_tasks.saturating_sub(crate::runtimes::own_threads(facts.language))
+}
+
 fn process_limit(facts: &ExitFacts) -> Outcome {
     let limit = facts.limits.processes;
-    let observed = facts.peak_tasks;
+    let observed = programs_tasks(facts);
     let message = format!(
         "the program needed more than its {limit} processes and threads; raise `limits.max_processes`"
     );
@@ -291,3 +298,6 @@ fn file_limit(facts: &ExitFacts) -> Outcome {
         format!("the program wrote to a file beyond its limit of {limit} MiB; raise `limits.max_file_mb`");
     stopped(Status::Error, Cause::FileLimit, Some((limit, limit)), message)
 }
+
+#[cfg(test)]
+mod tests;

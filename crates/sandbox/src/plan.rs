@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::limits::{Bytes, Limits};
-use crate::probe::{HostFacts, Layout, ProcView, UserNamespaces};
+use crate::host::{HostFacts, Layout, ProcView, UserNamespaces};
 use crate::runtimes::{Rlimits, Runtime};
 
 /// Where things are inside.

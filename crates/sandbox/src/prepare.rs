@@ -8,28 +8,23 @@
 //!
 //! Nothing of a job is known here: a [`Prepared`] can be made before anybody asks for it.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use linux::fds::{self, SealedFile};
-use linux::spawn::Spawn;
-use tokio::io::BufReader;
-use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-use crate::bwrap::argv::{self, Bind, Descriptors};
 use crate::bwrap::{status, stderr};
 use crate::cage::Cage;
 use crate::capture::Capture;
 use crate::channel::{self, Report};
-use crate::launch::{Order, Start, Verdict};
+use crate::launch::{Start, Verdict};
 use crate::limits::Limits;
 use crate::plan::{self, SandboxPlan};
-use crate::probe::Host;
+use crate::host::Host;
 use crate::runtimes::Runtime;
 use crate::usage::{Measured, Sampler};
+use crate::wires::{self, Wires, read_verdict};
 
 /// Booting takes milliseconds; on a machine that is stuck this is when we say so.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
@@ -45,16 +40,6 @@ pub struct Prepared {
     pub(crate) stderr: Capture,
     pub(crate) took: Duration,
     pub(crate) limits: Limits,
-}
-
-/// The daemon's ends of what leads into a sandbox.
-#[derive(Debug)]
-pub(crate) struct Wires {
-    pub(crate) stdin: pipe::Sender,
-    pub(crate) job: pipe::Sender,
-    pub(crate) report: pipe::Receiver,
-    pub(crate) bwrap_status: BufReader<pipe::Receiver>,
-    pub(crate) verdict: pipe::Receiver,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +106,7 @@ pub(crate) async fn boot(
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
     let began = Instant::now();
-    let (spawn, wires, stdout, stderr) = lay_wires(host, plan, start, workspace)
+    let (spawn, wires, stdout, stderr) = wires::lay(host, plan, start, workspace)
         .map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
     let stdout = Capture::start(stdout, limits.output).map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
     let stderr = Capture::start(stderr, limits.output).map_err(PrepareError::io(Stage::Spawn, "stderr"))?;
@@ -207,122 +192,5 @@ async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) ->
         stage,
         what,
         source: None,
-    }
-}
-
-/// The launcher's last word, if it came to say it.
-pub(crate) async fn read_verdict(from: &mut pipe::Receiver) -> Option<Verdict> {
-    use tokio::io::AsyncReadExt;
-    let mut line = Vec::new();
-    from.take(4096).read_to_end(&mut line).await.ok()?;
-    serde_json::from_slice(&line).ok()
-}
-
-/// Makes every pipe, and the command line that names their other ends.
-fn lay_wires(
-    host: &Host,
-    plan: &SandboxPlan,
-    start: Start,
-    workspace: &OwnedFd,
-) -> io::Result<(Spawn, Wires, OwnedFd, OwnedFd)> {
-    let (stdin, our_stdin) = fds::pipe()?;
-    let (our_stdout, stdout) = fds::pipe()?;
-    let (our_stderr, stderr) = fds::pipe()?;
-    let (job, our_job) = fds::pipe()?;
-    let (our_report, report) = fds::pipe()?;
-    let (our_verdict, verdict) = fds::pipe()?;
-    let (our_status, status) = fds::pipe()?;
-    for fd in [
-        our_stdin.as_fd(),
-        our_job.as_fd(),
-        our_report.as_fd(),
-        our_verdict.as_fd(),
-        our_status.as_fd(),
-    ] {
-        fds::set_nonblocking(fd)?;
-    }
-    let order = Order {
-        start,
-        rlimits: plan.rlimits,
-        job_fd: job.as_raw_fd(),
-        report_fd: report.as_raw_fd(),
-        status_fd: verdict.as_raw_fd(),
-    };
-    let mut inherited = Inherited {
-        host,
-        workspace,
-        status: status.as_raw_fd(),
-        fds: vec![job, report, verdict, status],
-    };
-    let options = argv::options(plan, &mut inherited)?;
-    let arguments = SealedFile::new("bwrap-arguments", &argv::nul_separated(&options))?.reader()?;
-    let command: Vec<OsString> = vec![
-        "--args".into(),
-        arguments.as_raw_fd().to_string().into(),
-        "--".into(),
-        plan::LAUNCHER_PATH.into(),
-        serde_json::to_string(&order)?.into(),
-    ];
-    let mut inherit = inherited.fds;
-    inherit.push(arguments);
-    let spawn = Spawn {
-        program: host.bwrap.clone(),
-        arguments: command,
-        env: Vec::new(),
-        stdin,
-        stdout,
-        stderr,
-        inherit,
-    };
-    let wires = Wires {
-        stdin: pipe::Sender::from_owned_fd(our_stdin)?,
-        job: pipe::Sender::from_owned_fd(our_job)?,
-        report: pipe::Receiver::from_owned_fd(our_report)?,
-        bwrap_status: BufReader::new(pipe::Receiver::from_owned_fd(our_status)?),
-        verdict: pipe::Receiver::from_owned_fd(our_verdict)?,
-    };
-    Ok((spawn, wires, our_stdout, our_stderr))
-}
-
-/// Collects the descriptors a plan asks for, each of its own.
-struct Inherited<'a> {
-    host: &'a Host,
-    workspace: &'a OwnedFd,
-    status: RawFd,
-    fds: Vec<OwnedFd>,
-}
-
-impl Inherited<'_> {
-    fn keep(&mut self, fd: OwnedFd) -> RawFd {
-        let number = fd.as_raw_fd();
-        self.fds.push(fd);
-        number
-    }
-
-    fn bind(&mut self, fd: &OwnedFd) -> io::Result<Bind> {
-        if self.host.facts.capabilities.binds_descriptors {
-            return Ok(Bind::Descriptor(self.keep(fd.try_clone()?)));
-        }
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-        Ok(Bind::Path(path.into_os_string()))
-    }
-}
-
-impl Descriptors for Inherited<'_> {
-    fn file(&mut self, content: &[u8]) -> io::Result<RawFd> {
-        let fd = SealedFile::new("sandbox-file", content)?.reader()?;
-        Ok(self.keep(fd))
-    }
-
-    fn launcher(&mut self) -> io::Result<Bind> {
-        self.bind(&self.host.launcher)
-    }
-
-    fn workspace(&mut self) -> io::Result<Bind> {
-        self.bind(self.workspace)
-    }
-
-    fn status(&mut self) -> RawFd {
-        self.status
     }
 }

@@ -10,7 +10,6 @@
 //! There is no fallback that is not announced: what is in force is in [`Capabilities`], and what could not be had is in
 //! [`Host::shortfalls`]. A host that cannot be used is a [`ProbeError`] that names the line that fixes it.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -27,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::bwrap::stderr::{self, Obstacle};
 use crate::cage::Cage;
 use crate::channel::{self, Report};
+use crate::host::{Capabilities, Host, HostFacts, Installed, Layout, ProcView, Shortfall, UserNamespaces};
 use crate::launch::Start;
 use crate::limits::{Bytes, Limits};
 use crate::plan::{self, SandboxPlan};
@@ -35,85 +35,6 @@ use crate::program::{Language, Mode, Program};
 use crate::runtimes::{COMPILE_PYTHON_RUNNER, Runtime};
 use crate::self_test::{self, Expectations};
 use crate::supervise::{Reported, stop_switch};
-
-/// How `/proc` looks inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcView {
-    /// Its own: only the sandbox's processes.
-    Private,
-    /// The container's, read-only: other processes' names are visible, their memory and environment are not.
-    Shared,
-}
-
-/// Who forbids new user namespaces inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserNamespaces {
-    Disabled,
-    LeftToSeccomp,
-}
-
-/// What is in force for every sandbox of this daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    pub proc: ProcView,
-    pub user_namespaces: UserNamespaces,
-    /// bubblewrap can bind a directory by descriptor.
-    pub binds_descriptors: bool,
-}
-
-/// How a directory beside `/usr` is given to the sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    Link(PathBuf),
-    Directory,
-}
-
-/// What plans are made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostFacts {
-    /// What the caller may send at most.
-    pub largest_job: Bytes,
-    pub layout: Vec<(PathBuf, Layout)>,
-    pub capabilities: Capabilities,
-}
-
-/// A language that has been seen to work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
-    pub runtime: Runtime,
-    pub version: String,
-}
-
-/// Everything about this host that sandboxes are built from. Made once, at start.
-#[derive(Debug)]
-pub struct Host {
-    pub spawner: Spawner,
-    pub bwrap: PathBuf,
-    pub bwrap_version: String,
-    /// As `uname -r` prints it.
-    pub kernel: String,
-    /// This very program, opened before root was given up: its path may be unreachable since.
-    pub launcher: OwnedFd,
-    pub facts: HostFacts,
-    pub languages: Vec<Installed>,
-    /// What could not be had, and is not needed.
-    pub shortfalls: Vec<Shortfall>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shortfall {
-    Obstacle(Obstacle),
-    Language { language: Language, why: String },
-}
-
-impl fmt::Display for Shortfall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Obstacle(obstacle) => obstacle.fmt(f),
-            Self::Language { language, why } => write!(f, "{} is not available: {why}", language.name()),
-        }
-    }
-}
 
 /// Why this host cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -178,12 +99,6 @@ impl Host {
         host.settle_capabilities(workspace).await?;
         host.try_languages(workspace).await?;
         Ok(host)
-    }
-
-    pub fn language(&self, language: Language) -> Option<&Installed> {
-        self.languages
-            .iter()
-            .find(|installed| installed.runtime.language == language)
     }
 
     /// Finds the strongest settings that boot, and has a program look around inside.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::{self, ReportFrame};
 use crate::plan::{CODE_DIR, WORKSPACE_PATH};
-use crate::probe::ProcView;
+use crate::host::ProcView;
 use crate::runtimes::Rlimits;
 
 const NAMESPACES: [&str; 7] = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"];

@@ -27,9 +27,10 @@ use crate::capture::{Captured, Progress};
 use crate::channel::{self, ErrorKind, InnerLimit, JobFrame, MAX_RESULT_BYTES, Report};
 use crate::launch::{End, Verdict};
 use crate::limits::{Bytes, Limits};
-use crate::prepare::{Prepared, read_verdict};
+use crate::prepare::Prepared;
 use crate::program::{Language, Program};
 use crate::usage::{Measured, Sampler, Usage};
+use crate::wires::read_verdict;
 
 /// What a handler leaves running after its result (exit hooks, threads) gets this long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
@@ -361,10 +362,12 @@ impl Watch<'_> {
                     self.observe();
                 }
                 None => {
+                    let began = Instant::now();
                     if let Some(kill) = self.observe() {
                         return kill;
                     }
-                    next_sample = Instant::now() + self.pause();
+                    // Weighing many large processes takes milliseconds: at most a fifth of a CPU goes into it.
+                    next_sample = Instant::now() + self.pause().max(began.elapsed() * 4);
                 }
             }
         }
@@ -372,11 +375,10 @@ impl Watch<'_> {
 
     /// Takes a sample, and says whether it shows a limit crossed.
     fn observe(&mut self) -> Option<Kill> {
-        let sample = self.sampler.sample();
+        let sample = self.sampler.weighed(self.sampler.sample(), self.limits.memory);
         self.measured.observe(sample);
-        let memory = self.sampler.held(&sample, self.limits.memory);
-        if memory > self.limits.memory {
-            return Some(Kill::Memory { observed: memory });
+        if sample.memory > self.limits.memory {
+            return Some(Kill::Memory { observed: sample.memory });
         }
         let cpu = self.measured.sampled_cpu();
         self.limits

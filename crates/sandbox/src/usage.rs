@@ -9,6 +9,7 @@ use std::time::Duration;
 use linux::clock::cpu_time;
 use linux::pidfd::ChildUsage;
 use procfs::process::Process;
+use procfs::{ProcError, ProcResult};
 
 use crate::limits::Bytes;
 
@@ -51,8 +52,11 @@ pub struct Sample {
     pub cpu: Duration,
     /// Of the program's living processes.
     pub program_cpu: Duration,
-    /// Of the program's processes, at most: pages that a fork shares are in it more than once.
+    /// Of the program's processes, about: private pages that a fork still shares are in it more than once, mappings that
+    /// processes share are in it once.
     pub memory: Bytes,
+    /// Of the program's processes, at most: every page as often as it is mapped.
+    pub memory_at_most: Bytes,
     /// Processes and threads of the program.
     pub tasks: u64,
 }
@@ -96,7 +100,7 @@ impl Sampler {
     /// Never fails: a sandbox that is gone uses nothing.
     pub fn sample(&self) -> Sample {
         let mut sample = Sample::default();
-        let (mut private, mut shared) = (0, 0);
+        let (mut private, mut shared, mut resident) = (0, 0, 0);
         for seen in self.walk() {
             sample.cpu += seen.cpu;
             match seen.whose {
@@ -106,10 +110,12 @@ impl Sampler {
                     sample.tasks += seen.threads;
                     private += seen.private;
                     shared = shared.max(seen.shared);
+                    resident += seen.private + seen.shared;
                 }
             }
         }
         sample.memory = Bytes((private + shared) * self.page);
+        sample.memory_at_most = Bytes(resident * self.page);
         sample
     }
 
@@ -123,15 +129,31 @@ impl Sampler {
         Sample { cpu: spent(Some(self.init)) + spent(launcher) + program_cpu, program_cpu, ..Sample::default() }
     }
 
-    /// What the program really holds, when a sample says it may be above `limit`: the kernel's proportional sizes, which
-    /// count each page once but are slow to get.
-    pub fn held(&self, sample: &Sample, limit: Bytes) -> Bytes {
-        if sample.memory <= limit {
-            return sample.memory;
+    /// The same sample with the memory that the program really holds, where it may matter to a run with this limit: the
+    /// kernel's proportional sizes, which count each page once but are slow to get.
+    pub fn weighed(&self, sample: Sample, limit: Bytes) -> Sample {
+        if sample.memory_at_most.0 <= limit.0 / 4 * 3 {
+            return sample;
         }
+        let mut memory = self.weigh();
+        if memory > limit {
+            // A process that ends meanwhile leaves its share of a page to others, which may then be counted again.
+            memory = memory.min(self.weigh());
+        }
+        Sample { memory, ..sample }
+    }
+
+    fn weigh(&self) -> Bytes {
         let walk = self.walk();
         let programs = walk.iter().filter(|seen| seen.whose == Whose::Programs);
-        Bytes(programs.filter_map(|seen| proportional_size(&seen.process)).sum())
+        let sizes = programs.map(|seen| match proportional_size(&seen.process) {
+            Ok(size) => size,
+            // Hiding must not make a process smaller.
+            Err(ProcError::PermissionDenied(_)) => (seen.private + seen.shared) * self.page,
+            // It has ended.
+            Err(_) => 0,
+        });
+        Bytes(sizes.sum())
     }
 
     fn walk(&self) -> Vec<Seen> {
@@ -187,16 +209,12 @@ fn children(pid: u32) -> Vec<u32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-fn proportional_size(process: &Process) -> Option<u64> {
-    let rollup = process.smaps_rollup().ok()?;
-    rollup
-        .memory_map_rollup
-        .into_iter()
-        .next()?
-        .extension
-        .map
-        .get("Pss")
-        .copied()
+fn proportional_size(process: &Process) -> ProcResult<u64> {
+    let rollup = process.smaps_rollup()?;
+    let map = rollup.memory_map_rollup.into_iter().next();
+    Ok(map
+        .and_then(|map| map.extension.map.get("Pss").copied())
+        .unwrap_or_default())
 }
 
 /// Everything that was measured of a run, and its sum.

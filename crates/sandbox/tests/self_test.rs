@@ -13,7 +13,8 @@ use linux::spawn::Spawner;
 use sandbox::launch;
 use sandbox::limits::Bytes;
 use sandbox::plan::{Mount, Namespace, SandboxPlan};
-use sandbox::probe::{Host, open_launcher};
+use sandbox::host::Host;
+use sandbox::probe::open_launcher;
 
 fn main() -> ExitCode {
     if launch::is_launcher() {

@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::job::Place;
 use pace::Pace;
@@ -35,6 +35,8 @@ pub enum Refused {
 #[derive(Debug, Clone)]
 pub struct Admission {
     shared: Arc<Mutex<State>>,
+    /// Told whenever the last one that ran is over.
+    idle: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Admission {
         };
         Self {
             shared: Arc::new(Mutex::new(state)),
+            idle: Arc::new(Notify::new()),
         }
     }
 
@@ -127,6 +130,18 @@ impl Admission {
         self.lock().queue.running()
     }
 
+    /// Waits until nothing runs. While the doors are open something may have begun again by the time this is over.
+    pub async fn idle(&self) {
+        loop {
+            // Made before the look: the end of a run between the two is not missed.
+            let told = self.idle.notified();
+            if self.active() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
     /// How many wait.
     pub fn queued(&self) -> usize {
         self.lock().queue.waiting()
@@ -153,7 +168,11 @@ impl Admission {
                 state.wakers.remove(&id)
             })
             .collect();
+        let idle = state.queue.running() == 0;
         drop(state);
+        if idle {
+            self.idle.notify_waiters();
+        }
         for waker in woken {
             // Nobody listens when that one is just giving up; its seat then frees the slot again.
             waker.send(()).ok();

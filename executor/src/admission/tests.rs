@@ -142,3 +142,24 @@ async fn two_hundred_at_once_never_exceed_the_cap_and_all_finish() {
     assert!(most.load(Ordering::SeqCst) <= 8);
     assert_eq!((admission.active(), admission.queued()), (0, 0));
 }
+
+#[tokio::test]
+async fn whoever_waits_for_the_last_run_is_told_when_it_is_over() {
+    let admission = admission(2, 0);
+    soon(admission.idle()).await;
+    let first = soon(admission.submit(Place::Fresh).unwrap().admitted())
+        .await
+        .unwrap();
+    let second = soon(admission.submit(Place::Fresh).unwrap().admitted())
+        .await
+        .unwrap();
+    let mut idle = Box::pin({
+        let admission = admission.clone();
+        async move { admission.idle().await }
+    });
+    assert!(futures_pending(&mut idle).await);
+    drop(first);
+    assert!(futures_pending(&mut idle).await, "one still runs");
+    drop(second);
+    soon(idle).await;
+}

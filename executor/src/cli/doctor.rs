@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use sandbox::bwrap::stderr::Obstacle;
-use sandbox::probe::{Host, ProbeError, ProcView, Shortfall, UserNamespaces};
+use sandbox::host::{Host, ProcView, Shortfall, UserNamespaces};
+use sandbox::probe::ProbeError;
 
 use super::{chain, complain, say};
 use crate::app::{self, StartError};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use linux::rlimits;
+use linux::{memory, rlimits};
 
 use super::{chain, complain};
 use crate::app::{App, StartError};
@@ -15,6 +15,8 @@ use crate::telemetry::{events, logs};
 pub(super) fn serve(config: Config) -> ExitCode {
     // A connection is a descriptor, and so are six pipes of every run. What cannot be raised is what there is.
     rlimits::raise_open_files().ok();
+    // Answers can be large, and are rare: what one cost is not kept for the next.
+    memory::return_large_buffers();
     let ground = match ground::settle(&config) {
         Ok(ground) => ground,
         Err(error) => return complain(&chain(&error), 1),

@@ -45,7 +45,7 @@ async fn answer(app: &App, id: &RequestId, request: Request) -> Result<Response,
     drop(body);
     let execution = run::submit(&app.parts, job, id.as_str())?;
     match execution.over().await {
-        ExecutionState::Done(record) => Ok(written(record).await),
+        ExecutionState::Done(record) => written(record).await,
         ExecutionState::Refused(refused) => Err(refused.into()),
         ExecutionState::Queued | ExecutionState::Running | ExecutionState::Lost => Err(Refusal::Internal),
     }
@@ -80,21 +80,17 @@ fn job(app: &App, body: &[u8]) -> Result<Job, Refusal> {
 const QUICKLY_WRITTEN: usize = 64 * 1024;
 
 /// Megabytes of output take milliseconds to write as JSON: not on a thread that others wait for.
-async fn written(record: Arc<RunRecord>) -> Response {
+async fn written(record: Arc<RunRecord>) -> Result<Response, Refusal> {
     let quick = record.output_bytes() <= QUICKLY_WRITTEN;
     let write = move || serde_json::to_vec(&outlet::response(&record));
     let json = if quick {
         write()
     } else {
-        match tokio::task::spawn_blocking(write).await {
-            Ok(json) => json,
-            Err(_panicked) => return Refusal::Internal.into_response(""),
-        }
+        let written = tokio::task::spawn_blocking(write).await;
+        written.or(Err(Refusal::Internal))?
     };
-    match json {
-        Ok(json) => ([(CONTENT_TYPE, "application/json")], Bytes::from(json)).into_response(),
-        Err(_) => Refusal::Internal.into_response(""),
-    }
+    let json = json.or(Err(Refusal::Internal))?;
+    Ok(([(CONTENT_TYPE, "application/json")], Bytes::from(json)).into_response())
 }
 
 impl From<SubmitError> for Refusal {

@@ -5,7 +5,7 @@ use protocol::{
     MemoryWatch, Platform, ProcMount, SeccompState,
 };
 use sandbox::limits::Bytes;
-use sandbox::probe::{Host, ProcView, UserNamespaces};
+use sandbox::host::{Host, ProcView, UserNamespaces};
 
 use super::names;
 use crate::config::Config;
@@ -46,7 +46,7 @@ pub fn info(config: &Config, host: &Host) -> Info {
     }
 }
 
-fn language(installed: &sandbox::probe::Installed) -> LanguageVersion {
+fn language(installed: &sandbox::host::Installed) -> LanguageVersion {
     LanguageVersion {
         language: names::language(installed.runtime.language),
         version: installed.version.clone(),

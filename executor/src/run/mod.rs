@@ -15,7 +15,7 @@ pub mod registry;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sandbox::probe::Host;
+use sandbox::host::Host;
 use tracing::Instrument;
 
 use crate::admission::{Admission, Refused};

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 
 use crate::plan::{LAUNCHER_PATH, Mount, SandboxPlan, WORKSPACE_PATH};
-use crate::probe::{ProcView, UserNamespaces};
+use crate::host::{ProcView, UserNamespaces};
 
 /// What the plan needs from outside, as descriptors that bubblewrap inherits.
 pub trait Descriptors {

@@ -110,24 +110,21 @@ impl Obstacle {
     pub fn fixes(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::NamespacesForbidden => &[
-                ("docker", "--security-opt seccomp=deploy/seccomp.json"),
+                ("docker", "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)"),
                 (
                     "kubernetes",
-                    "securityContext.seccompProfile: {type: Localhost, localhostProfile: seccomp.json}",
+                    "securityContext.seccompProfile: {type: Localhost, localhostProfile: PROFILE.json}, the same profile",
                 ),
                 ("sysctl", "sysctl -w kernel.unprivileged_userns_clone=1"),
             ],
             Self::NamespacesUsedUp => &[("sysctl", "sysctl -w user.max_user_namespaces=15000")],
             Self::AppArmorDeniesMount => &[
-                ("docker", "--security-opt apparmor=sandbox-executor"),
-                (
-                    "kubernetes",
-                    "securityContext.appArmorProfile: {type: Localhost, localhostProfile: sandbox-executor}",
-                ),
-                ("apparmor", "apparmor_parser -r deploy/apparmor/sandbox-executor"),
+                ("docker", "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)"),
+                ("kubernetes", "securityContext.appArmorProfile: {type: Localhost, localhostProfile: PROFILE}, the same profile"),
+                ("apparmor", "apparmor_parser -r /etc/apparmor.d/PROFILE, on the node"),
             ],
             Self::AppArmorRestrictsUserNamespaces => &[
-                ("docker", "--security-opt apparmor=sandbox-executor"),
+                ("docker", "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)"),
                 (
                     "sysctl",
                     "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
@@ -141,10 +138,10 @@ impl Obstacle {
                 ),
             ],
             Self::MountForbidden | Self::PivotForbidden => &[
-                ("docker", "--security-opt seccomp=deploy/seccomp.json"),
+                ("docker", "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)"),
                 (
                     "kubernetes",
-                    "securityContext.seccompProfile: {type: Localhost, localhostProfile: seccomp.json}",
+                    "securityContext.seccompProfile: {type: Localhost, localhostProfile: PROFILE.json}, the same profile",
                 ),
             ],
             Self::UidMapForbidden => &[("host", "mount -o remount,hidepid=0 /proc")],

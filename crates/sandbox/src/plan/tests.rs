@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::bwrap::argv::{self, Bind, Descriptors};
-use crate::probe::Capabilities;
+use crate::host::Capabilities;
 use crate::program::Language;
 
 /// Descriptors as a test sees them: numbered in the order in which they are asked for.

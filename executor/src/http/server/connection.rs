@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Rules;
-use super::stream::Patient;
+use super::stream::{Goodbyes, Patient};
 
 /// Holds `slot` until the connection is over. When `stopping` changes, the answer in progress is the last one.
 pub(super) async fn converse(
@@ -18,6 +18,7 @@ pub(super) async fn converse(
     slot: OwnedSemaphorePermit,
     router: Router,
     rules: Rules,
+    goodbyes: Goodbyes,
     mut stopping: watch::Receiver<()>,
 ) {
     // An answer is written whole, and small: waiting to fill a packet (Nagle) would only add latency. A client that is
@@ -25,7 +26,12 @@ pub(super) async fn converse(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let io = TokioIo::new(Patient::new(stream, rules.stall_timeout, rules.linger));
+    let io = TokioIo::new(Patient::new(
+        stream,
+        rules.stall_timeout,
+        rules.linger,
+        goodbyes,
+    ));
     let connection = http1::Builder::new()
         // Without a timer hyper would ignore the header timeout.
         .timer(TokioTimer::new())

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::telemetry::events;
 use crate::telemetry::throttle::Throttle;
+use stream::Goodbyes;
 
 pub use bind::{BindError, bind};
 
@@ -111,6 +112,7 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(rules.max_connections));
     let trouble = Throttle::new(Duration::from_secs(10));
     let (stopping, _) = watch::channel(());
+    let goodbyes = Goodbyes::default();
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     let deadline = loop {
@@ -118,17 +120,18 @@ pub async fn serve(
             deadline = &mut stop => break deadline,
             Some(ended) = connections.join_next() => report(ended),
             (stream, slot) = next(|cx| listener.poll_accept(cx), &slots, &trouble) => {
-                connections.spawn(connection::converse(stream, slot, router.clone(), rules.clone(), stopping.subscribe()));
+                let (router, rules, goodbyes) = (router.clone(), rules.clone(), goodbyes.clone());
+                connections.spawn(connection::converse(stream, slot, router, rules, goodbyes, stopping.subscribe()));
             }
         }
     };
     // In this order: a connection accepted after the others were told would never be told.
     drop(listener);
     stopping.send_replace(());
-    drain(connections, deadline).await
+    drain(connections, &goodbyes, deadline).await
 }
 
-async fn drain(mut connections: JoinSet<()>, deadline: Instant) -> Drained {
+async fn drain(mut connections: JoinSet<()>, goodbyes: &Goodbyes, deadline: Instant) -> Drained {
     let all = async {
         while let Some(ended) = connections.join_next().await {
             report(ended);
@@ -136,7 +139,8 @@ async fn drain(mut connections: JoinSet<()>, deadline: Instant) -> Drained {
     };
     let dropped = match timeout_at(deadline, all).await {
         Ok(()) => 0,
-        Err(_deadline_passed) => connections.len(),
+        // Whoever has its answer and keeps the connection has lost nothing.
+        Err(_deadline_passed) => connections.len().saturating_sub(goodbyes.count()),
     };
     if dropped > 0 {
         tracing::warn!(count = dropped, "{}", events::CONNECTIONS_DROPPED);

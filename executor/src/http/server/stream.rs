@@ -7,6 +7,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,16 +24,36 @@ pub(super) struct Patient {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs from the moment the write side is closed.
     lingering: Option<Pin<Box<Sleep>>>,
+    goodbyes: Goodbyes,
+}
+
+/// How many connections have nothing more to say, and only wait for their clients to close. All clones are one.
+#[derive(Clone, Default)]
+pub(super) struct Goodbyes(Arc<AtomicUsize>);
+
+impl Goodbyes {
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        if self.lingering.is_some() {
+            self.goodbyes.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Patient {
-    pub(super) fn new(stream: TcpStream, stall: Duration, linger: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, stall: Duration, linger: Duration, goodbyes: Goodbyes) -> Self {
         Self {
             stream,
             stall,
             linger,
             stalled: None,
             lingering: None,
+            goodbyes,
         }
     }
 
@@ -96,6 +118,7 @@ impl AsyncWrite for Patient {
         if self.lingering.is_none() {
             ready!(self.stream().poll_shutdown(cx))?;
             self.lingering = Some(Box::pin(sleep(self.linger)));
+            self.goodbyes.0.fetch_add(1, Ordering::Relaxed);
         }
         let mut scratch = [0; 8 * 1024];
         loop {

@@ -358,6 +358,37 @@ async fn stopping_closes_idle_connections_and_lets_running_answers_finish() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_its_answer_and_keeps_the_connection_does_not_count_as_dropped() {
+    let started = Arc::new(Notify::new());
+    let finish = Arc::new(Notify::new());
+    let (begun, may_end) = (Arc::clone(&started), Arc::clone(&finish));
+    let router = Router::new().route(
+        "/",
+        get(move || async move {
+            begun.notify_one();
+            may_end.notified().await;
+            "told"
+        }),
+    );
+    let mut daemon = Daemon::start(
+        Rules {
+            linger: PATIENT,
+            ..rules()
+        },
+        router,
+    );
+    let mut stream = daemon.connect().await;
+    send(&mut stream, REQUEST).await;
+    in_time(started.notified()).await;
+    daemon.stop_by(Instant::now() + BRIEF * 5);
+    finish.notify_one();
+    // Read to the end, and never closed.
+    assert!(to_the_end(&mut stream).await.ends_with("told"));
+    assert_eq!(daemon.drained().await, Drained { dropped: 0 });
+    drop(stream);
+}
+
+#[tokio::test]
 async fn answers_that_are_not_finished_at_the_deadline_are_dropped() {
     let started = Arc::new(Notify::new());
     let begun = Arc::clone(&started);
