@@ -15,7 +15,7 @@ use linux::spawn::Spawner;
 use sandbox::limits::Bytes;
 use sandbox::host::Host;
 use sandbox::probe::ProbeError;
-use sandbox::supervise::Stop;
+use sandbox::stop::Stop;
 use tokio::net::TcpListener;
 
 use crate::admission::Admission;

@@ -13,8 +13,5 @@ fn each_language_answers_and_nothing_is_left_behind() {
     assert_eq!(javascript["return_value"], json!(false));
     let shell = daemon.run("shell", "echo out; echo err >&2; exit 3");
     assert_eq!(shell["exit_code"], 3);
-    assert_eq!(
-        (&shell["stdout"], &shell["stderr"]),
-        (&json!("out\n"), &json!("err\n"))
-    );
+    assert_eq!((&shell["stdout"], &shell["stderr"]), (&json!("out\n"), &json!("err\n")));
 }

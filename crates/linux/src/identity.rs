@@ -12,10 +12,7 @@ pub struct Identity {
 }
 
 pub fn current() -> Identity {
-    Identity {
-        uid: getuid().as_raw(),
-        gid: getgid().as_raw(),
-    }
+    Identity { uid: getuid().as_raw(), gid: getgid().as_raw() }
 }
 
 pub fn is_root() -> bool {
@@ -38,13 +35,47 @@ pub fn become_for_good(identity: Identity) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs `work` in a thread of its own that is `identity`, while the rest of the process stays who it is. For tests: file
+/// permissions do not bind root, and tests about them must not depend on who runs them.
+///
+/// The kernel keeps credentials per thread, and the raw system calls change only the caller's (glibc's functions change all
+/// threads'). The thread never changes back: it ends. It is no protection against hostile code, which could take over
+/// another thread. Where the process is not root already, `work` runs as who it is.
+///
+/// # Errors
+/// The kernel did not allow the change; `work` has not run. A panic in `work` goes on in the caller.
+pub fn in_a_thread_as<T: Send>(identity: Identity, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            if is_root() {
+                become_in_this_thread(identity)?;
+            }
+            Ok(work())
+        });
+        ended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn become_in_this_thread(Identity { uid, gid }: Identity) -> io::Result<()> {
+    let none = std::ptr::null::<libc::gid_t>();
+    // SAFETY: setgroups(2) reads as many ids as it is told there are: none.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, 0, none) })?;
+    // SAFETY: setresgid(2) takes three numbers, and touches no memory.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: setresuid(2), likewise.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+fn check(returned: libc::c_long) -> io::Result<()> {
+    match returned {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Gives a directory (not what is in it) to `identity`.
 pub fn give(path: &Path, identity: Identity) -> io::Result<()> {
-    Ok(chown(
-        path,
-        Some(Uid::from_raw(identity.uid)),
-        Some(Gid::from_raw(identity.gid)),
-    )?)
+    Ok(chown(path, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)))?)
 }
 
 /// Nobody of the same user may read this process's memory or environment through /proc, nor trace it; no core is written.
@@ -60,4 +91,24 @@ pub fn set_umask(mask: u32) {
 /// Holds back every signal that can be held back, for a process that must outlive a `kill -TERM -1` of its neighbours.
 pub fn block_signals() -> io::Result<()> {
     Ok(nix::sys::signal::SigSet::all().thread_block()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_can_be_somebody_else_while_the_others_stay_who_they_are() {
+        let before = current();
+        let ordinary = Identity { uid: 1000, gid: 1000 };
+        let inside = in_a_thread_as(ordinary, current).unwrap();
+        assert_eq!(inside, if before.uid == 0 { ordinary } else { before });
+        assert_eq!(current(), before);
+    }
+
+    #[test]
+    #[should_panic(expected = "in there")]
+    fn a_panic_in_such_a_thread_is_the_callers() {
+        in_a_thread_as(current(), || panic!("in there")).unwrap();
+    }
 }

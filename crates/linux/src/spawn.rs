@@ -4,13 +4,18 @@
 //! from a pool thread that retires, it would be killed under a running program. So one thread forks, and it never ends. It is
 //! also the only one, so a descriptor it makes inheritable for one child cannot slip into another.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
+
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
 
 use crate::fds::set_inheritable;
 
@@ -67,7 +72,7 @@ fn run(spawn: Spawn) -> io::Result<u32> {
         set_inheritable(fd.as_fd(), true)?;
     }
     // No `pre_exec`: the standard library can then use posix_spawn, which does not copy the daemon's page tables. It also
-    // resets the signal mask and SIGPIPE for the child.
+    // resets SIGPIPE for the child; the signal mask it passes on, and this thread blocks nothing.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     let child = Command::new(spawn.program)
         .args(spawn.arguments)
@@ -83,26 +88,36 @@ fn run(spawn: Spawn) -> io::Result<u32> {
 /// What the launcher inside the sandbox starts: the runtime, in a process group of its own, with this process's stdio.
 ///
 /// The group is its own so that `kill 0` in a script ends the script's processes and not the launcher that waits for them.
+/// No signal is blocked or ignored in it, whatever is in this process: the standard library would pass the mask on.
 pub fn spawn_runtime(
     program: &std::path::Path,
     arguments: &[OsString],
     inherit: &[OwnedFd],
     env: Option<Vec<(OsString, OsString)>>,
 ) -> io::Result<u32> {
-    use std::os::unix::process::CommandExt;
     for fd in inherit {
         set_inheritable(fd.as_fd(), true)?;
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "inside the sandbox; the daemon's own children start above"
-    )]
-    let mut command = Command::new(program);
-    command.args(arguments).process_group(0);
-    if let Some(env) = env {
-        command.env_clear().envs(env);
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+    )?;
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    attributes.set_sigdefault(&SigSet::all())?;
+    let mut argv = vec![CString::new(program.as_os_str().as_bytes())?];
+    for argument in arguments {
+        argv.push(CString::new(argument.as_bytes())?);
     }
-    Ok(command.spawn()?.id())
+    let mut envp = Vec::new();
+    for (name, value) in env.unwrap_or_else(|| std::env::vars_os().collect()) {
+        envp.push(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?);
+    }
+    let actions = PosixSpawnFileActions::init()?;
+    let child = posix_spawn(program, &actions, &attributes, &argv, &envp)?;
+    u32::try_from(child.as_raw()).map_err(io::Error::other)
 }
 
 /// The numbers of descriptors, for a command line.

@@ -42,10 +42,7 @@ pub struct DirIdentity {
 
 pub fn identity(dir: BorrowedFd<'_>) -> io::Result<DirIdentity> {
     let stat = nix::sys::stat::fstat(dir)?;
-    Ok(DirIdentity {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-    })
+    Ok(DirIdentity { device: stat.st_dev, inode: stat.st_ino })
 }
 
 /// Makes the directory `name` in `parent` with mode 0700. `AlreadyExists` is the caller's to judge.
@@ -73,12 +70,7 @@ pub fn restore_owner_access(dir: BorrowedFd<'_>) -> io::Result<()> {
 pub fn probe_writable(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     require_single_name(name)?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    drop(nix::fcntl::openat(
-        dir,
-        name,
-        flags,
-        Mode::S_IRUSR | Mode::S_IWUSR,
-    )?);
+    drop(nix::fcntl::openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
     Ok(nix::unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
@@ -90,10 +82,8 @@ pub fn rename_within(dir: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> io::Resul
 }
 
 /// Names a directory and grants nothing; a symbolic link in its place is refused.
-const DIRECTORY: OFlag = OFlag::O_PATH
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag =
+    OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// A descriptor's name in `/proc`: a link the kernel resolves to the open object itself, not by any path.
 fn own_name(fd: impl AsFd) -> String {
@@ -105,9 +95,8 @@ fn require_single_name(name: &OsStr) -> io::Result<()> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(only)), None) if only == name => Ok(()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{name:?} is not the name of one file"),
-        )),
+        _ => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is not the name of one file")))
+        }
     }
 }

@@ -19,8 +19,11 @@ use crate::limits::Bytes;
 /// Fewer wake-ups per megabyte of output than the kernel's 64 KiB; within an unprivileged user's share for many runs.
 const PIPE_BYTES: i32 = 256 * 1024;
 
-/// A stream is cut off, and the run with it, at this many times what is kept of it.
+/// A stream that is this many times as long as what is kept of it will not end by itself…
 const FLOOD_FACTOR: u64 = 64;
+
+/// …but whoever asks to keep only a line or two must not be cut off for printing a page.
+const FLOOD_LEAST: Bytes = Bytes::mib(64);
 
 /// What a stream said, at most as long as its limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,7 +46,7 @@ pub struct Progress {
     bytes: AtomicU64,
     /// What was written before user code ran: not the program's.
     before: AtomicU64,
-    limit: AtomicU64,
+    flood: u64,
     flooded: Notify,
 }
 
@@ -52,6 +55,11 @@ impl Progress {
         self.bytes
             .load(Ordering::Relaxed)
             .saturating_sub(self.before.load(Ordering::Relaxed))
+    }
+
+    /// What it has said, if that is so far beyond its limit that the run counts as a flood, ended or not.
+    pub fn flood(&self) -> Option<u64> {
+        Some(self.bytes()).filter(|bytes| *bytes > self.flood)
     }
 
     /// Ends once the stream is so far beyond its limit that it will not end by itself.
@@ -66,7 +74,7 @@ impl Capture {
         fds::set_nonblocking(&pipe)?;
         let mut pipe = pipe::Receiver::from_owned_fd(pipe)?;
         let progress = Arc::new(Progress {
-            limit: AtomicU64::new(limit.0),
+            flood: limit.0.saturating_mul(FLOOD_FACTOR).max(FLOOD_LEAST.0),
             ..Progress::default()
         });
         let seen = Arc::clone(&progress);
@@ -77,7 +85,7 @@ impl Capture {
             while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
                 buffer.push(&chunk[..count]);
                 let total = seen.bytes.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-                if total > seen.limit.load(Ordering::Relaxed).saturating_mul(FLOOD_FACTOR) {
+                if total > seen.flood {
                     seen.flooded.notify_one();
                 }
             }

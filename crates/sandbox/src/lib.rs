@@ -31,5 +31,8 @@ mod wires;
 pub mod prepare;
 pub mod capture;
 pub mod usage;
+pub mod facts;
+pub mod stop;
+mod watch;
 pub mod supervise;
 pub mod outcome;

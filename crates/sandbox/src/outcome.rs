@@ -6,7 +6,8 @@
 use crate::channel::{ErrorKind, InnerLimit};
 use crate::launch::End;
 use crate::program::Language;
-use crate::supervise::{ExitFacts, Kill, Reported, Stop};
+use crate::facts::{ExitFacts, Kill, Reported};
+use crate::stop::Stop;
 
 /// `status` of a finished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +114,7 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
     Some(match kill {
         // The result was there before; the run is judged by it.
         Kill::Leftovers => return judge_leftovers(facts),
-        Kill::WallTimeout => {
+        Kill::WallTimeout { observed } => {
             let limit = limits.wall.as_secs_f64();
             let message = format!(
                 "the program ran into its timeout of {limit} s and was killed; raise `timeout` if it needs longer"
@@ -121,7 +122,7 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
             stopped(
                 Status::Timeout,
                 Cause::WallTimeout,
-                Some((limit, facts.wall.as_secs_f64())),
+                Some((limit, observed.as_secs_f64())),
                 message,
             )
         }

@@ -34,7 +34,8 @@ use crate::prepare::{self, PrepareError};
 use crate::program::{Language, Mode, Program};
 use crate::runtimes::{COMPILE_PYTHON_RUNNER, Runtime};
 use crate::self_test::{self, Expectations};
-use crate::supervise::{Reported, stop_switch};
+use crate::facts::Reported;
+use crate::stop;
 
 /// Why this host cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +198,7 @@ impl Host {
         let limits = probe_limits();
         let prepared =
             prepare::prepare(self, &runtime, &limits, workspace).await.map_err(|error| error.to_string())?;
-        let (_stopper, stopped) = stop_switch();
+        let (_stopper, stopped) = stop::switch();
         let finished = prepared.start(probe_program(language), stopped).finish().await;
         let finished = finished.map_err(|error| error.to_string())?;
         let silent = || format!("it could not run a program; it said: {}", finished.stderr.text.trim());

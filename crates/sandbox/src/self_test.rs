@@ -52,11 +52,12 @@ pub struct Expectations {
 
 /// Looks around and says so. Runs inside.
 pub(crate) fn report(job: OwnedFd, report: OwnedFd) -> io::Result<()> {
-    drop(job);
     let mut report = File::from(report);
     report.write_all(&channel::encode(&ReportFrame::ready())?)?;
     let value = serde_json::value::to_raw_value(&look_around()?)?;
-    report.write_all(&channel::encode(&ReportFrame::result(value))?)
+    report.write_all(&channel::encode(&ReportFrame::result(value))?)?;
+    // Stays until it is killed, as a runner does: a daemon that is slow to look must still find it.
+    io::copy(&mut File::from(job), &mut io::sink()).map(drop)
 }
 
 fn look_around() -> io::Result<Observed> {

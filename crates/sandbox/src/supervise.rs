@@ -13,84 +13,25 @@
 //! sandbox's init is dead, never when a pipe reaches its end: background children hold pipes open. Once it is over, every
 //! writer is dead, and what is still in the pipes is read to the end.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::bwrap::status;
-use crate::capture::{Captured, Progress};
-use crate::channel::{self, ErrorKind, InnerLimit, JobFrame, MAX_RESULT_BYTES, Report};
-use crate::launch::{End, Verdict};
+use crate::capture::Captured;
+use crate::channel::{self, JobFrame, MAX_RESULT_BYTES, Report};
+use crate::facts::{ExitFacts, Kill, Reported};
+use crate::launch::Verdict;
 use crate::limits::{Bytes, Limits};
 use crate::prepare::Prepared;
-use crate::program::{Language, Program};
-use crate::usage::{Measured, Sampler, Usage};
+use crate::program::Program;
+use crate::stop::Stopped;
+use crate::usage::Usage;
+use crate::watch::{Event, Watch};
 use crate::wires::read_verdict;
-
-/// What a handler leaves running after its result (exit hooks, threads) gets this long to end by itself.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-
-/// Everything that was seen of a run. `outcome::judge` says what it means.
-#[derive(Debug, Clone)]
-pub struct ExitFacts {
-    pub language: Language,
-    pub limits: Limits,
-    /// `None`: it ended by itself.
-    pub killed: Option<Kill>,
-    /// bubblewrap's word, which only exists if the program was executed: its exit status, 128 + n for signal n.
-    pub exit_code: Option<i32>,
-    /// The launcher's word, which can tell exit from signal.
-    pub end: Option<End>,
-    pub started: bool,
-    pub reported: Reported,
-    pub wall: Duration,
-    pub cpu: Duration,
-    pub peak_memory: Bytes,
-    pub peak_tasks: u64,
-}
-
-/// Why the daemon ended it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kill {
-    WallTimeout,
-    Cpu {
-        observed: Duration,
-    },
-    Memory {
-        observed: Bytes,
-    },
-    Output {
-        observed: u64,
-    },
-    /// Nothing was wrong: it had given its result and did not go.
-    Leftovers,
-    Stopped(Stop),
-}
-
-/// Who wanted it to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    Cancelled,
-    DaemonShutdown,
-}
-
-/// The runner's fourth frame. A claim of untrusted code.
-#[derive(Debug, Clone)]
-pub enum Reported {
-    Nothing,
-    Value(Box<RawValue>),
-    Error {
-        kind: ErrorKind,
-        limit: Option<InnerLimit>,
-    },
-    /// Something that is not a frame, or a frame out of order.
-    Garbage,
-}
 
 /// A run that is over.
 #[derive(Debug)]
@@ -103,46 +44,10 @@ pub struct Finished {
     pub start_took: Duration,
 }
 
-/// A run under way. Dropping it does not end the run; its [`Stopper`] does.
+/// A run under way. Dropping it does not end the run; its [`Stopper`](crate::stop::Stopper) does.
 #[derive(Debug)]
 pub struct Running {
     task: JoinHandle<Finished>,
-}
-
-/// Ends a run from elsewhere, whether it has begun or not.
-#[derive(Debug, Clone)]
-pub struct Stopper(watch::Sender<Option<Stop>>);
-
-/// The other end of a [`Stopper`].
-#[derive(Debug, Clone)]
-pub struct Stopped(watch::Receiver<Option<Stop>>);
-
-/// Made before the run, so that it can be stopped at any time.
-pub fn stop_switch() -> (Stopper, Stopped) {
-    let (stop, stopped) = watch::channel(None);
-    (Stopper(stop), Stopped(stopped))
-}
-
-impl Stopped {
-    /// Ends when somebody wants the run to end; `None` when nobody can any more.
-    pub async fn wanted(&mut self) -> Option<Stop> {
-        self.0
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|reason| *reason)
-    }
-}
-
-impl Stopper {
-    /// The first reason counts; later ones change nothing.
-    pub fn stop(&self, why: Stop) {
-        self.0.send_if_modified(|reason| {
-            let first = reason.is_none();
-            reason.get_or_insert(why);
-            first
-        });
-    }
 }
 
 impl Running {
@@ -235,6 +140,9 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
         }
         Some(Verdict::Failed { .. }) | None => None,
     };
+    // A flood that outran the watch is a flood all the same.
+    let flood = [stdout.progress().flood(), stderr.progress().flood()].into_iter().flatten().max();
+    let killed = killed.or(flood.map(|observed| Kill::Output { observed }));
     let usage = measured.usage();
     let ended = exit_code.map_or(ended, |(_, when)| when.min(ended));
     Finished {
@@ -291,12 +199,6 @@ async fn hand_over(mut job: pipe::Sender, mut stdin: pipe::Sender, program: Prog
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    Started,
-    Answered,
-}
-
 /// Reads the runner's reports in their legal order. Ends when no process holds the other end, or on the first wrong byte;
 /// the reading end is closed then, and a flood has nowhere to go.
 async fn listen(mut from: pipe::Receiver, events: mpsc::UnboundedSender<Event>) -> Reported {
@@ -320,88 +222,3 @@ async fn listen(mut from: pipe::Receiver, events: mpsc::UnboundedSender<Event>) 
         events.send(Event::Answered).ok();
     }
 }
-
-/// What is watched while a program runs.
-struct Watch<'a> {
-    limits: &'a Limits,
-    sampler: Sampler,
-    measured: Measured,
-    streams: [Arc<Progress>; 2],
-    began: Instant,
-    started: Option<Instant>,
-    answered: Option<Instant>,
-    seen: mpsc::UnboundedReceiver<Event>,
-    stopped: Stopped,
-}
-
-impl Watch<'_> {
-    async fn until_something_is_wrong(&mut self) -> Kill {
-        let mut next_sample = self.began + FIRST_SAMPLE;
-        loop {
-            let [stdout, stderr] = &self.streams;
-            let deadline = self.began + self.limits.wall;
-            let leave_by = self
-                .answered
-                .map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
-            let turn = tokio::select! {
-                // Requests and the clock come before samples: a busy sampler must not delay a deadline.
-                biased;
-                Some(stop) = self.stopped.wanted() => return Kill::Stopped(stop),
-                () = tokio::time::sleep_until(leave_by.into()) => {
-                    return if self.answered.is_some() { Kill::Leftovers } else { Kill::WallTimeout };
-                }
-                () = stdout.flooded() => return Kill::Output { observed: stdout.bytes() },
-                () = stderr.flooded() => return Kill::Output { observed: stderr.bytes() },
-                Some(event) = self.seen.recv() => Some(event),
-                () = tokio::time::sleep_until(next_sample.into()) => None,
-            };
-            match turn {
-                Some(Event::Started) => self.started = Some(Instant::now()),
-                Some(Event::Answered) => {
-                    self.answered = Some(Instant::now());
-                    self.observe();
-                }
-                None => {
-                    let began = Instant::now();
-                    if let Some(kill) = self.observe() {
-                        return kill;
-                    }
-                    // Weighing many large processes takes milliseconds: at most a fifth of a CPU goes into it.
-                    next_sample = Instant::now() + self.pause().max(began.elapsed() * 4);
-                }
-            }
-        }
-    }
-
-    /// Takes a sample, and says whether it shows a limit crossed.
-    fn observe(&mut self) -> Option<Kill> {
-        let sample = self.sampler.weighed(self.sampler.sample(), self.limits.memory);
-        self.measured.observe(sample);
-        if sample.memory > self.limits.memory {
-            return Some(Kill::Memory { observed: sample.memory });
-        }
-        let cpu = self.measured.sampled_cpu();
-        self.limits
-            .cpu
-            .filter(|limit| cpu > *limit)
-            .map(|_| Kill::Cpu { observed: cpu })
-    }
-
-    /// Often at first, because most runs are short; often near a limit, because that is where it matters; else rarely.
-    fn pause(&self) -> Duration {
-        let age = self.began.elapsed();
-        let share = self.measured.peak.memory.0.saturating_mul(100) / self.limits.memory.0.max(1);
-        let by_memory = match share {
-            80.. => Duration::from_millis(5),
-            50..80 => Duration::from_millis(20),
-            _ => Duration::from_millis(100),
-        };
-        let by_cpu = self.limits.cpu.map_or(by_memory, |limit| {
-            limit.saturating_sub(self.measured.sampled_cpu()) / 4
-        });
-        by_memory.min(age).min(by_cpu).max(FIRST_SAMPLE)
-    }
-}
-
-/// A program that ends earlier is measured by its parent alone.
-const FIRST_SAMPLE: Duration = Duration::from_millis(5);

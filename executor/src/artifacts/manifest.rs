@@ -80,7 +80,7 @@ pub fn collect(dir: BorrowedFd<'_>, before: &Snapshot, bounds: &Bounds) -> Manif
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     Manifest {
         artifacts,
-        truncated: notes.unlisted > 0 || !notes.cuts.is_empty(),
+        truncated: notes.unlisted > 0 || !notes.cuts.is_empty() || notes.skipped.contains_key(&Skip::Unreadable),
         notes,
     }
 }

@@ -25,11 +25,7 @@ fn scene() -> Scene {
     let path = home.path().join(".hidden/workspace");
     fs::create_dir_all(&path).unwrap();
     let dir = linux::tree::open_dir(&path).unwrap();
-    Scene {
-        _home: home,
-        path,
-        dir,
-    }
+    Scene { _home: home, path, dir }
 }
 
 impl Scene {
@@ -54,28 +50,15 @@ impl Scene {
 }
 
 fn paths(manifest: &Manifest) -> Vec<&str> {
-    manifest
-        .artifacts
-        .iter()
-        .map(|artifact| artifact.path.as_str())
-        .collect()
+    manifest.artifacts.iter().map(|artifact| artifact.path.as_str()).collect()
 }
 
 fn changes(manifest: &Manifest) -> Vec<(&str, Change)> {
-    manifest
-        .artifacts
-        .iter()
-        .map(|artifact| (artifact.path.as_str(), artifact.change))
-        .collect()
+    manifest.artifacts.iter().map(|artifact| (artifact.path.as_str(), artifact.change)).collect()
 }
 
 fn digest(artifact: &ArtifactRecord) -> String {
-    artifact
-        .sha256
-        .iter()
-        .flatten()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    artifact.sha256.iter().flatten().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Until the kernel's clock for files has moved on, so that the next change is seen as one.
@@ -97,17 +80,12 @@ fn a_record_says_what_the_file_is() {
     scene.write("out/result.json", "abc");
     let earliest = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60);
     let manifest = scene.collect_all(&Bounds::default());
-    let [artifact] = manifest.artifacts.as_slice() else {
-        panic!("{manifest:?}")
-    };
+    let [artifact] = manifest.artifacts.as_slice() else { panic!("{manifest:?}") };
     assert_eq!(artifact.path, "out/result.json");
     assert_eq!(artifact.size.0, 3);
     assert_eq!(artifact.mime_type, "application/json");
     assert_eq!(artifact.kind, ArtifactKind::Output);
-    assert_eq!(
-        digest(artifact),
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(digest(artifact), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert!(artifact.created_at > earliest);
     assert!(!manifest.truncated);
     assert_eq!(manifest.notes, Notes::default());
@@ -146,12 +124,7 @@ fn a_change_is_seen_although_size_and_mtime_were_put_back() {
     let before = scene.snapshot();
     let_the_file_clock_tick(&scene);
     fs::write(&path, "after!").unwrap();
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_modified(mtime)
-        .unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(mtime).unwrap();
     assert_eq!(changes(&scene.collect(&before)), [("forged", Change::Modified)]);
 }
 
@@ -160,61 +133,30 @@ fn forged_times_change_no_timestamp() {
     let scene = scene();
     let now = jiff::Timestamp::now();
     for (name, time) in [
-        (
-            "1901",
-            SystemTime::UNIX_EPOCH - Duration::from_secs(2_147_483_648),
-        ),
+        ("1901", SystemTime::UNIX_EPOCH - Duration::from_secs(2_147_483_648)),
         ("1970", SystemTime::UNIX_EPOCH),
-        (
-            "2106",
-            SystemTime::UNIX_EPOCH + Duration::from_secs(4_294_967_295),
-        ),
-        (
-            "2446",
-            SystemTime::UNIX_EPOCH + Duration::from_secs(15_032_385_535),
-        ),
+        ("2106", SystemTime::UNIX_EPOCH + Duration::from_secs(4_294_967_295)),
+        ("2446", SystemTime::UNIX_EPOCH + Duration::from_secs(15_032_385_535)),
     ] {
         let path = scene.write(name, "");
         let times = FileTimes::new().set_accessed(time).set_modified(time);
-        File::options()
-            .write(true)
-            .open(path)
-            .unwrap()
-            .set_times(times)
-            .unwrap();
+        File::options().write(true).open(path).unwrap().set_times(times).unwrap();
     }
     let manifest = scene.collect_all(&Bounds::default());
     assert_eq!(manifest.artifacts.len(), 4);
     for artifact in &manifest.artifacts {
         let age = artifact.created_at.duration_since(now).abs();
-        assert!(
-            age < jiff::SignedDuration::from_secs(60),
-            "{}: {}",
-            artifact.path,
-            artifact.created_at
-        );
+        assert!(age < jiff::SignedDuration::from_secs(60), "{}: {}", artifact.path, artifact.created_at);
     }
 }
 
 #[test]
 fn hidden_means_a_dot_below_the_workspace() {
     let scene = scene();
-    for name in [
-        ".env",
-        ".git/config",
-        "a/.cache/b",
-        "..data/c",
-        "..foo",
-        "a..b.txt",
-        "a/b.",
-        "z/visible",
-    ] {
+    for name in [".env", ".git/config", "a/.cache/b", "..data/c", "..foo", "a..b.txt", "a/b.", "z/visible"] {
         scene.write(name, "");
     }
-    assert_eq!(
-        paths(&scene.collect_all(&Bounds::default())),
-        ["a..b.txt", "a/b.", "z/visible"]
-    );
+    assert_eq!(paths(&scene.collect_all(&Bounds::default())), ["a..b.txt", "a/b.", "z/visible"]);
 }
 
 #[test]
@@ -251,16 +193,8 @@ fn names_that_are_not_utf_8_are_listed_hashed_and_counted() {
         scene.write(OsStr::from_bytes(name), "");
     }
     let manifest = scene.collect_all(&Bounds::default());
-    assert_eq!(
-        paths(&manifest),
-        ["a\u{fffd}", "a\u{fffd}", "\u{fffd}\u{fffd}.bin"]
-    );
-    assert!(
-        manifest
-            .artifacts
-            .iter()
-            .all(|artifact| artifact.sha256.is_some())
-    );
+    assert_eq!(paths(&manifest), ["a\u{fffd}", "a\u{fffd}", "\u{fffd}\u{fffd}.bin"]);
+    assert!(manifest.artifacts.iter().all(|artifact| artifact.sha256.is_some()));
     assert_eq!(manifest.notes.undecodable_names, 3);
 }
 
@@ -276,10 +210,7 @@ fn only_regular_files_are_listed_and_nothing_else_is_opened() {
     UnixListener::bind(scene.path.join("s")).unwrap();
     let manifest = scene.collect_all(&Bounds::default());
     assert_eq!(paths(&manifest), ["file", "sub/file"]);
-    assert_eq!(
-        manifest.notes.skipped,
-        [(Skip::SymbolicLink, 3), (Skip::Special, 1)].into()
-    );
+    assert_eq!(manifest.notes.skipped, [(Skip::SymbolicLink, 3), (Skip::Special, 1)].into());
     assert!(!manifest.truncated);
 }
 
@@ -290,17 +221,9 @@ fn hard_links_are_listed_under_each_name_and_hashed_once() {
     for name in ["b", "c"] {
         fs::hard_link(&first, scene.path.join(name)).unwrap();
     }
-    let manifest = scene.collect_all(&Bounds {
-        hash_bytes: 7,
-        ..Bounds::default()
-    });
+    let manifest = scene.collect_all(&Bounds { hash_bytes: 7, ..Bounds::default() });
     assert_eq!(paths(&manifest), ["a", "b", "c"]);
-    assert!(
-        manifest
-            .artifacts
-            .iter()
-            .all(|artifact| artifact.sha256 == manifest.artifacts[0].sha256)
-    );
+    assert!(manifest.artifacts.iter().all(|artifact| artifact.sha256 == manifest.artifacts[0].sha256));
     assert!(manifest.notes.unhashed.is_empty(), "{:?}", manifest.notes);
 }
 
@@ -314,18 +237,8 @@ fn changed_files_take_the_places_before_unchanged_ones() {
     for number in 0..3 {
         scene.write(format!("z-new-{number}"), "");
     }
-    let manifest = collect(
-        scene.dir.as_fd(),
-        &before,
-        &Bounds {
-            listed: 5,
-            ..Bounds::default()
-        },
-    );
-    assert_eq!(
-        paths(&manifest),
-        ["a-old-0", "a-old-1", "z-new-0", "z-new-1", "z-new-2"]
-    );
+    let manifest = collect(scene.dir.as_fd(), &before, &Bounds { listed: 5, ..Bounds::default() });
+    assert_eq!(paths(&manifest), ["a-old-0", "a-old-1", "z-new-0", "z-new-1", "z-new-2"]);
     assert!(manifest.truncated);
     assert_eq!(manifest.notes.unlisted, 6);
 }
@@ -335,20 +248,10 @@ fn what_exceeds_the_budget_is_listed_without_a_digest() {
     let scene = scene();
     scene.write("large", &"x".repeat(100));
     scene.write("small", "x");
-    let few_bytes = scene.collect_all(&Bounds {
-        hash_bytes: 10,
-        ..Bounds::default()
-    });
-    let no_time = scene.collect_all(&Bounds {
-        hash_time: Duration::ZERO,
-        ..Bounds::default()
-    });
+    let few_bytes = scene.collect_all(&Bounds { hash_bytes: 10, ..Bounds::default() });
+    let no_time = scene.collect_all(&Bounds { hash_time: Duration::ZERO, ..Bounds::default() });
     let hashed = |manifest: &Manifest| -> Vec<bool> {
-        manifest
-            .artifacts
-            .iter()
-            .map(|artifact| artifact.sha256.is_some())
-            .collect()
+        manifest.artifacts.iter().map(|artifact| artifact.sha256.is_some()).collect()
     };
     assert_eq!(hashed(&few_bytes), [false, true]);
     assert_eq!(few_bytes.notes.unhashed, [(Unhashed::OverBudget, 1)].into());
@@ -358,14 +261,8 @@ fn what_exceeds_the_budget_is_listed_without_a_digest() {
 #[test]
 fn holes_count_towards_the_size() {
     let scene = scene();
-    File::create(scene.path.join("sparse"))
-        .unwrap()
-        .set_len(1 << 40)
-        .unwrap();
-    File::create(scene.path.join("small"))
-        .unwrap()
-        .set_len(1 << 20)
-        .unwrap();
+    File::create(scene.path.join("sparse")).unwrap().set_len(1 << 40).unwrap();
+    File::create(scene.path.join("small")).unwrap().set_len(1 << 20).unwrap();
     let manifest = scene.collect_all(&Bounds::default());
     assert_eq!(digest(&manifest.artifacts[0]), ZEROS_1_MIB);
     assert_eq!(manifest.artifacts[1].size.0, 1 << 40);
@@ -381,48 +278,17 @@ fn a_bound_that_cuts_the_walk_is_named() {
         scene.write(format!("d/e/f/{number}"), "");
     }
     for (bounds, cut) in [
-        (
-            Bounds {
-                entries: 10,
-                ..Bounds::default()
-            },
-            Cut::Entries,
-        ),
-        (
-            Bounds {
-                depth: 2,
-                ..Bounds::default()
-            },
-            Cut::Depth,
-        ),
-        (
-            Bounds {
-                path_bytes: 20,
-                ..Bounds::default()
-            },
-            Cut::PathBytes,
-        ),
-        (
-            Bounds {
-                walk_time: Duration::ZERO,
-                ..Bounds::default()
-            },
-            Cut::Time,
-        ),
+        (Bounds { entries: 10, ..Bounds::default() }, Cut::Entries),
+        (Bounds { depth: 2, ..Bounds::default() }, Cut::Depth),
+        (Bounds { path_bytes: 20, ..Bounds::default() }, Cut::PathBytes),
+        (Bounds { walk_time: Duration::ZERO, ..Bounds::default() }, Cut::Time),
     ] {
         let manifest = scene.collect_all(&bounds);
         assert_eq!(manifest.notes.cuts, [cut].into(), "{bounds:?}");
         assert!(manifest.truncated);
         assert!(manifest.artifacts.len() < 50);
     }
-    assert!(
-        !scene
-            .collect_all(&Bounds {
-                depth: 3,
-                ..Bounds::default()
-            })
-            .truncated
-    );
+    assert!(!scene.collect_all(&Bounds { depth: 3, ..Bounds::default() }).truncated);
 }
 
 /// More than what the kernel's clock for files may lag behind: here the distance of two events is what is tested.
@@ -433,18 +299,12 @@ fn what_an_incomplete_snapshot_missed_is_not_called_created() {
     let scene = scene();
     scene.write("old", "");
     std::thread::sleep(FAR_APART);
-    let nothing_seen = Bounds {
-        entries: 0,
-        ..Bounds::default()
-    };
+    let nothing_seen = Bounds { entries: 0, ..Bounds::default() };
     let before = Snapshot::take(scene.dir.as_fd(), &nothing_seen);
     std::thread::sleep(FAR_APART);
     scene.write("new", "");
     let manifest = scene.collect(&before);
-    assert_eq!(
-        changes(&manifest),
-        [("new", Change::Created), ("old", Change::Unchanged)]
-    );
+    assert_eq!(changes(&manifest), [("new", Change::Created), ("old", Change::Unchanged)]);
     assert_eq!(manifest.notes.snapshot_cuts, [Cut::Entries].into());
 }
 
@@ -460,49 +320,46 @@ fn a_chain_deeper_than_any_path_is_walked_to_the_bound() {
     }
     let manifest = scene.collect_all(&Bounds::default());
     assert_eq!(paths(&manifest), ["file"]);
-    assert!(
-        manifest.notes.skipped.contains_key(&Skip::Unreadable),
-        "{:?}",
-        manifest.notes
-    );
+    assert!(manifest.notes.skipped.contains_key(&Skip::Unreadable), "{:?}", manifest.notes);
     linux::tree::empty_dir(scene.dir.as_fd()).unwrap();
+}
+
+/// Permissions do not bind root, whoever started the tests.
+fn as_an_ordinary_user(test: impl FnOnce() + Send) {
+    let ordinary = linux::identity::Identity { uid: 1000, gid: 1000 };
+    linux::identity::in_a_thread_as(ordinary, test).unwrap();
 }
 
 #[test]
 fn files_and_directories_without_permissions_are_noted_and_left_as_they_are() {
-    let scene = scene();
-    let file = scene.write("closed-file", "secret");
-    scene.write("closed-directory/inside", "");
-    let directory = scene.path.join("closed-directory");
-    fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
-    fs::set_permissions(&directory, Permissions::from_mode(0o000)).unwrap();
-    let permissions_bind = File::open(&file).is_err();
-    let manifest = scene.collect_all(&Bounds::default());
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0);
-    assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0);
-    fs::set_permissions(&directory, Permissions::from_mode(0o700)).unwrap();
-    if !permissions_bind {
-        assert!(
-            std::env::var_os("EXECUTOR_TESTS_MUST_RUN").is_none(),
-            "run the tests as another user than root"
-        );
-        eprintln!("not run: permissions do not bind root; run the tests as another user");
-        return;
-    }
-    assert_eq!(paths(&manifest), ["closed-file"]);
-    assert_eq!(manifest.artifacts[0].sha256, None);
-    assert_eq!(manifest.notes.unhashed, [(Unhashed::Unreadable, 1)].into());
-    assert_eq!(manifest.notes.skipped, [(Skip::Unreadable, 1)].into());
+    as_an_ordinary_user(|| {
+        let scene = scene();
+        let file = scene.write("closed-file", "secret");
+        scene.write("closed-directory/inside", "");
+        let directory = scene.path.join("closed-directory");
+        fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(0o000)).unwrap();
+        let manifest = scene.collect_all(&Bounds::default());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0);
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0);
+        fs::set_permissions(&directory, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(paths(&manifest), ["closed-file"]);
+        assert_eq!(manifest.artifacts[0].sha256, None);
+        assert_eq!(manifest.notes.unhashed, [(Unhashed::Unreadable, 1)].into());
+        assert_eq!(manifest.notes.skipped, [(Skip::Unreadable, 1)].into());
+    });
 }
 
 #[test]
 fn a_workspace_that_was_closed_by_the_program_yields_an_empty_manifest() {
-    let scene = scene();
-    scene.write("file", "");
-    fs::set_permissions(&scene.path, Permissions::from_mode(0o000)).unwrap();
-    let manifest = scene.collect_all(&Bounds::default());
-    fs::set_permissions(&scene.path, Permissions::from_mode(0o700)).unwrap();
-    assert!(manifest.artifacts.len() <= 1, "{manifest:?}");
+    as_an_ordinary_user(|| {
+        let scene = scene();
+        scene.write("file", "");
+        fs::set_permissions(&scene.path, Permissions::from_mode(0o000)).unwrap();
+        let manifest = scene.collect_all(&Bounds::default());
+        fs::set_permissions(&scene.path, Permissions::from_mode(0o700)).unwrap();
+        assert!(manifest.artifacts.len() <= 1, "{manifest:?}");
+    });
 }
 
 #[test]

@@ -25,11 +25,7 @@ use crate::{intake, outlet};
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn execute(State(app): State<Arc<App>>, request: Request) -> Response {
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .cloned()
-        .unwrap_or_default();
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
     match answer(&app, &id, request).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -57,21 +53,11 @@ fn job(app: &App, body: &[u8]) -> Result<Job, Refusal> {
         .map_err(Refusal::Validation)?;
     let language = job.program.language;
     if app.parts.host.language(language).is_none() {
-        let there: Vec<_> = app
-            .parts
-            .host
-            .languages
-            .iter()
-            .map(|there| there.runtime.language.name())
-            .collect();
-        let message = format!(
-            "{} is not installed in this container; there is: {}",
-            language.name(),
-            there.join(", ")
-        );
-        return Err(Refusal::Validation(vec![intake::Problem::new(
-            "language", message,
-        )]));
+        let there: Vec<_> =
+            app.parts.host.languages.iter().map(|there| there.runtime.language.name()).collect();
+        let message =
+            format!("{} is not installed in this container; there is: {}", language.name(), there.join(", "));
+        return Err(Refusal::Validation(vec![intake::Problem::new("language", message)]));
     }
     Ok(job)
 }

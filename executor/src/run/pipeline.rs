@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use sandbox::outcome::{self, Outcome};
 use sandbox::prepare::{self, PrepareError};
-use sandbox::supervise::{Finished, Reported, Stopped};
+use sandbox::facts::Reported;
+use sandbox::stop::Stopped;
+use sandbox::supervise::Finished;
 
 use crate::admission::{Refused, Ticket, Waiting};
 use crate::artifacts::{self, Bounds, Manifest, Snapshot};

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandbox::limits::Bytes;
-use sandbox::supervise::{Stop, Stopped, Stopper, stop_switch};
+use sandbox::stop::{self, Stop, Stopped, Stopper};
 use tokio::sync::watch;
 
 use crate::admission::Refused;
@@ -111,7 +111,7 @@ impl Registry {
                 Entered::Conflict(differing)
             };
         }
-        let (stopper, stopped) = stop_switch();
+        let (stopper, stopped) = stop::switch();
         let execution = Arc::new(Execution {
             id: id.to_owned(),
             fingerprint: fingerprint.clone(),

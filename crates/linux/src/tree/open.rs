@@ -45,18 +45,13 @@ pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path) -> Result<File, OpenError>
         .map_err(|errno| judge(path, errno))?;
     let kind = fstat(&named).map_err(|errno| judge(path, errno))?.st_mode & SFlag::S_IFMT.bits();
     if kind != SFlag::S_IFREG.bits() {
-        return Err(OpenError::NotRegular {
-            path: path.to_owned(),
-        });
+        return Err(OpenError::NotRegular { path: path.to_owned() });
     }
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     match nix::fcntl::open(own_name(&named).as_str(), flags, Mode::empty()) {
         Ok(opened) => Ok(File::from(opened)),
         // The file is in our hands: what is missing is /proc.
-        Err(errno @ Errno::ENOENT) => Err(OpenError::Failed {
-            path: path.to_owned(),
-            source: errno.into(),
-        }),
+        Err(errno @ Errno::ENOENT) => Err(OpenError::Failed { path: path.to_owned(), source: errno.into() }),
         Err(errno) => Err(judge(path, errno)),
     }
 }
@@ -86,9 +81,6 @@ fn judge(path: &Path, errno: Errno) -> OpenError {
         Errno::EXDEV | Errno::ELOOP => OpenError::Outside { path },
         Errno::EACCES => OpenError::Denied { path },
         Errno::ENOSYS => OpenError::Unsupported { path },
-        errno => OpenError::Failed {
-            path,
-            source: errno.into(),
-        },
+        errno => OpenError::Failed { path, source: errno.into() },
     }
 }

@@ -35,11 +35,7 @@ pub struct Removed {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
     #[error("{left} entries could not be removed, {removed} were")]
-    Left {
-        removed: u64,
-        left: u64,
-        source: io::Error,
-    },
+    Left { removed: u64, left: u64, source: io::Error },
     #[error("the removal was stopped after {removed} entries; the rest is still there")]
     Stopped { removed: u64 },
     #[error("cannot remove the tree safely: openat2 is not available; allow the system call openat2")]
@@ -57,11 +53,7 @@ pub fn remove_tree_while(
     name: &OsStr,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Removed, RemoveError> {
-    let nothing_removed = |source| RemoveError::Left {
-        removed: 0,
-        left: 1,
-        source,
-    };
+    let nothing_removed = |source| RemoveError::Left { removed: 0, left: 1, source };
     require_single_name(name).map_err(nothing_removed)?;
     let top = match resolve(parent, name, DIRECTORY) {
         Ok(top) => top,
@@ -77,14 +69,8 @@ pub fn remove_tree_while(
     };
     let removed = Removal::of(top.as_fd(), go_on).run()?;
     match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) => Ok(Removed {
-            entries: removed.entries + 1,
-        }),
-        Err(errno) => Err(RemoveError::Left {
-            removed: removed.entries,
-            left: 1,
-            source: errno.into(),
-        }),
+        Ok(()) => Ok(Removed { entries: removed.entries + 1 }),
+        Err(errno) => Err(RemoveError::Left { removed: removed.entries, left: 1, source: errno.into() }),
     }
 }
 
@@ -115,16 +101,7 @@ struct Removal<'a> {
 
 impl<'a> Removal<'a> {
     fn of(top: BorrowedFd<'a>, go_on: &'a dyn Fn() -> bool) -> Self {
-        Self {
-            top,
-            go_on,
-            removed: 0,
-            hoisted: 0,
-            handled: 0,
-            progress: false,
-            left: 0,
-            first_error: None,
-        }
+        Self { top, go_on, removed: 0, hoisted: 0, handled: 0, progress: false, left: 0, first_error: None }
     }
 
     fn run(mut self) -> Result<Removed, RemoveError> {
@@ -135,9 +112,7 @@ impl<'a> Removal<'a> {
             match self.pass() {
                 Ok(()) => {}
                 Err(Halt::Asked) => {
-                    return Err(RemoveError::Stopped {
-                        removed: self.removed,
-                    });
+                    return Err(RemoveError::Stopped { removed: self.removed });
                 }
                 Err(Halt::Unsupported) => return Err(RemoveError::Unsupported),
             }
@@ -146,14 +121,8 @@ impl<'a> Removal<'a> {
             }
         }
         match self.first_error {
-            None => Ok(Removed {
-                entries: self.removed,
-            }),
-            Some(source) => Err(RemoveError::Left {
-                removed: self.removed,
-                left: self.left,
-                source,
-            }),
+            None => Ok(Removed { entries: self.removed }),
+            Some(source) => Err(RemoveError::Left { removed: self.removed, left: self.left, source }),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Trees as hostile code leaves them. Run as root most of these hold trivially where permissions are concerned; run as
-//! any other user they are the real thing.
+//! Trees as hostile code leaves them. Where permissions matter a test runs as an ordinary user, whoever started it: they do
+//! not bind root.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::*;
+use crate::identity::{Identity, in_a_thread_as};
 
 struct Scene {
     home: tempfile::TempDir,
@@ -40,12 +41,13 @@ impl Scene {
     }
 
     fn assert_gone_and_outside_untouched(&self) {
-        assert!(
-            fs::symlink_metadata(self.tree()).is_err(),
-            "the tree is still there"
-        );
+        assert!(fs::symlink_metadata(self.tree()).is_err(), "the tree is still there");
         assert_eq!(fs::read(self.home.path().join("outside/kept")).unwrap(), b"kept");
     }
+}
+
+fn as_an_ordinary_user(test: impl FnOnce() + Send) {
+    in_a_thread_as(Identity { uid: 1000, gid: 1000 }, test).unwrap();
 }
 
 /// Made one relative step at a time: the path of the deepest directory is far longer than PATH_MAX.
@@ -80,11 +82,7 @@ fn a_removal_holds_a_handful_of_descriptors_however_deep_the_tree() {
     })
     .unwrap();
     // Other tests open descriptors in this process too, but none of them anywhere near 500.
-    assert!(
-        most.get() < before + 200,
-        "{} descriptors, {before} before",
-        most.get()
-    );
+    assert!(most.get() < before + 200, "{} descriptors, {before} before", most.get());
 }
 
 fn highest_descriptor() -> usize {
@@ -93,15 +91,17 @@ fn highest_descriptor() -> usize {
 
 #[test]
 fn directories_without_permissions_are_removed_at_every_depth() {
-    let scene = scene();
-    let deep = scene.tree().join("a/b/c");
-    fs::create_dir_all(&deep).unwrap();
-    fs::write(deep.join("file"), "x").unwrap();
-    for closed in ["a/b/c", "a/b", "a", ""] {
-        fs::set_permissions(scene.tree().join(closed), Permissions::from_mode(0o000)).unwrap();
-    }
-    assert_eq!(scene.remove().unwrap().entries, 5);
-    scene.assert_gone_and_outside_untouched();
+    as_an_ordinary_user(|| {
+        let scene = scene();
+        let deep = scene.tree().join("a/b/c");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "x").unwrap();
+        for closed in ["a/b/c", "a/b", "a", ""] {
+            fs::set_permissions(scene.tree().join(closed), Permissions::from_mode(0o000)).unwrap();
+        }
+        assert_eq!(scene.remove().unwrap().entries, 5);
+        scene.assert_gone_and_outside_untouched();
+    });
 }
 
 #[test]
@@ -130,14 +130,7 @@ fn fifos_sockets_and_hostile_names_are_removed() {
     let scene = scene();
     nix::unistd::mkfifo(&scene.tree().join("fifo"), Mode::S_IRWXU).unwrap();
     UnixListener::bind(scene.tree().join("socket")).unwrap();
-    for name in [
-        &b"new\nline"[..],
-        b"\xff\xfe.bin",
-        b"-rf",
-        b" ",
-        b"..foo",
-        &[b'n'; 255],
-    ] {
+    for name in [&b"new\nline"[..], b"\xff\xfe.bin", b"-rf", b" ", b"..foo", &[b'n'; 255]] {
         fs::write(scene.tree().join(OsStr::from_bytes(name)), "").unwrap();
     }
     assert_eq!(scene.remove().unwrap().entries, 9);
@@ -174,12 +167,7 @@ fn a_tree_that_already_uses_the_names_of_the_removal_is_removed() {
 #[test]
 fn what_is_not_there_counts_as_removed() {
     let scene = scene();
-    assert_eq!(
-        remove_tree(scene.top.as_fd(), OsStr::new("absent"))
-            .unwrap()
-            .entries,
-        0
-    );
+    assert_eq!(remove_tree(scene.top.as_fd(), OsStr::new("absent")).unwrap().entries, 0);
 }
 
 #[test]
@@ -187,14 +175,8 @@ fn a_name_that_leads_elsewhere_is_refused() {
     let scene = scene();
     for name in ["..", ".", "", "tree/..", "/", "outside/kept", "tree/"] {
         let refused = remove_tree(scene.top.as_fd(), OsStr::new(name));
-        assert!(
-            matches!(refused, Err(RemoveError::Left { removed: 0, .. })),
-            "{name:?}: {refused:?}"
-        );
-        assert!(
-            make_dir_beneath(scene.top.as_fd(), OsStr::new(name)).is_err(),
-            "{name:?}"
-        );
+        assert!(matches!(refused, Err(RemoveError::Left { removed: 0, .. })), "{name:?}: {refused:?}");
+        assert!(make_dir_beneath(scene.top.as_fd(), OsStr::new(name)).is_err(), "{name:?}");
     }
     assert!(scene.tree().exists() && scene.home.path().join("outside/kept").exists());
 }
@@ -210,39 +192,23 @@ fn a_removal_that_is_told_to_stop_says_so() {
         asked.set(asked.get() + 1);
         asked.get() <= 3
     });
-    assert!(
-        matches!(stopped, Err(RemoveError::Stopped { removed: 3 })),
-        "{stopped:?}"
-    );
+    assert!(matches!(stopped, Err(RemoveError::Stopped { removed: 3 })), "{stopped:?}");
 }
 
 /// An entry that nobody but root can remove, made without root: a directory of somebody else's is not to be had, but the
 /// parent of the tree can be closed, so that only the tree's own directory stays.
 #[test]
 fn one_entry_that_stays_does_not_protect_the_others() {
-    if nix::unistd::geteuid().is_root() {
-        eprintln!("not run: permissions do not bind root; run the tests as another user");
-        assert!(std::env::var_os("EXECUTOR_TESTS_MUST_RUN").is_none());
-        return;
-    }
-    let scene = scene();
-    fs::create_dir_all(scene.tree().join("a/b")).unwrap();
-    fs::write(scene.tree().join("file"), "").unwrap();
-    fs::set_permissions(scene.home.path(), Permissions::from_mode(0o500)).unwrap();
-    let partly = scene.remove();
-    fs::set_permissions(scene.home.path(), Permissions::from_mode(0o700)).unwrap();
-    assert!(
-        matches!(
-            partly,
-            Err(RemoveError::Left {
-                removed: 3,
-                left: 1,
-                ..
-            })
-        ),
-        "{partly:?}"
-    );
-    assert_eq!(fs::read_dir(scene.tree()).unwrap().count(), 0);
+    as_an_ordinary_user(|| {
+        let scene = scene();
+        fs::create_dir_all(scene.tree().join("a/b")).unwrap();
+        fs::write(scene.tree().join("file"), "").unwrap();
+        fs::set_permissions(scene.home.path(), Permissions::from_mode(0o500)).unwrap();
+        let partly = scene.remove();
+        fs::set_permissions(scene.home.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(matches!(partly, Err(RemoveError::Left { removed: 3, left: 1, .. })), "{partly:?}");
+        assert_eq!(fs::read_dir(scene.tree()).unwrap().count(), 0);
+    });
 }
 
 #[test]
@@ -261,10 +227,7 @@ fn a_regular_file_beneath_is_read() {
     let scene = scene();
     let mut content = String::new();
     let path = Path::new("tree/../outside/kept");
-    open_beneath(scene.top.as_fd(), path)
-        .unwrap()
-        .read_to_string(&mut content)
-        .unwrap();
+    open_beneath(scene.top.as_fd(), path).unwrap().read_to_string(&mut content).unwrap();
     assert_eq!(content, "kept");
 }
 
@@ -277,36 +240,19 @@ fn nothing_outside_is_opened() {
     symlink("inside", scene.tree().join("also-inside")).unwrap();
     let tree = open_dir(&scene.tree()).unwrap();
     let open = |path: &str| open_beneath(tree.as_fd(), Path::new(path)).map(drop);
-    for path in [
-        "../outside/kept",
-        "/etc/passwd",
-        "a/../../outside/kept",
-        "directory/kept",
-        "inside/../..",
-    ] {
+    for path in ["../outside/kept", "/etc/passwd", "a/../../outside/kept", "directory/kept", "inside/../.."] {
         let refused = open(path);
         assert!(
-            matches!(
-                refused,
-                Err(OpenError::Outside { .. } | OpenError::Missing { .. })
-            ),
+            matches!(refused, Err(OpenError::Outside { .. } | OpenError::Missing { .. })),
             "{path}: {refused:?}"
         );
     }
     assert!(matches!(open("/etc/passwd"), Err(OpenError::Outside { .. })));
     for path in ["file", "also-inside", "."] {
-        assert!(
-            matches!(open(path), Err(OpenError::NotRegular { .. })),
-            "{path}: {:?}",
-            open(path)
-        );
+        assert!(matches!(open(path), Err(OpenError::NotRegular { .. })), "{path}: {:?}", open(path));
     }
     for path in ["absent", "", "inside/x", "nul\0", &"n".repeat(256)] {
-        assert!(
-            matches!(open(path), Err(OpenError::Missing { .. })),
-            "{path}: {:?}",
-            open(path)
-        );
+        assert!(matches!(open(path), Err(OpenError::Missing { .. })), "{path}: {:?}", open(path));
     }
 }
 
@@ -315,10 +261,7 @@ fn a_fifo_neither_blocks_nor_opens() {
     let scene = scene();
     nix::unistd::mkfifo(&scene.tree().join("fifo"), Mode::S_IRWXU).unwrap();
     let refused = open_beneath(scene.top.as_fd(), Path::new("tree/fifo"));
-    assert!(
-        matches!(refused, Err(OpenError::NotRegular { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::NotRegular { .. })), "{refused:?}");
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! What is not the program's fault: there is no sandbox to run it in.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use crate::ask::{assert_end, run, shown, wide};
+
+#[track_caller]
+fn assert_sandbox_error(result: &Value, needle: &str) {
+    assert_end(result, "error", -1, "sandbox_error");
+    let message = result["cause_detail"]["message"].as_str().unwrap();
+    assert!(message.contains(needle), "{}", shown(result));
+    assert!(result["stderr"].as_str().unwrap().contains(message), "{}", shown(result));
+    assert_eq!(
+        (&result["stdout"], &result["artifacts"], &result["execution_time"]),
+        (&json!(""), &json!([]), &json!(0.0))
+    );
+}
+
+#[test]
+fn a_session_that_is_a_link_elsewhere_is_refused_and_what_it_leads_to_is_untouched() {
+    let daemon = wide();
+    let target = daemon.home().join("elsewhere");
+    fs::create_dir(&target).unwrap();
+    symlink(&target, daemon.home().join("sessions/linked")).unwrap();
+    fs::write(daemon.home().join("sessions/file"), "not a directory").unwrap();
+    for session in ["linked", "file"] {
+        let result = run(&daemon, "shell", "echo x > x", &json!({ "session_id": session }));
+        assert_sandbox_error(&result, &format!("sessions/{session}"));
+    }
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    // The neighbour works.
+    let result = run(&daemon, "shell", "echo x > x", &json!({ "session_id": "other" }));
+    assert_end(&result, "success", 0, "exit");
+}
+
+#[test]
+fn a_workspace_that_was_replaced_is_refused() {
+    let daemon = wide();
+    let moved = daemon.home().join("moved");
+    fs::rename(daemon.workspace(), &moved).unwrap();
+    symlink("/tmp", daemon.workspace()).unwrap();
+    let request = json!({ "language": "shell", "code": "echo x > x" });
+    assert_sandbox_error(&daemon.execute(&request).result(), "workspace");
+    fs::remove_file(daemon.workspace()).unwrap();
+    assert_sandbox_error(&daemon.execute(&request).result(), "workspace");
+    fs::rename(&moved, daemon.workspace()).unwrap();
+    assert_end(&daemon.execute(&request).result(), "success", 0, "exit");
+}
