@@ -22,7 +22,7 @@ pub fn check(method: &str, path: &str, status: u16, content_type: &str, body: &[
             responses.is_null() || [400, 404, 405].contains(&status),
             "{method} {path} answered {status}, which the document does not have"
         );
-        json!({ "$ref": "#/components/schemas/Error" })
+        json!({ "$ref": "#/components/schemas/ErrorBody" })
     } else {
         let media = content_type.split(';').next().unwrap_or_default();
         let content = &response["content"][media];
@@ -40,22 +40,14 @@ pub fn check(method: &str, path: &str, status: u16, content_type: &str, body: &[
     let mut root = root.clone();
     root["allOf"] = json!([schema]);
     let validator = jsonschema::draft202012::new(&root).unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(&body)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(
-        errors.is_empty(),
-        "{method} {path} {status} breaks the document: {}",
-        errors.join("; ")
-    );
+    let errors: Vec<_> =
+        validator.iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{method} {path} {status} breaks the document: {}", errors.join("; "));
 }
 
 fn resolve<'a>(root: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
-        Some(reference) => root
-            .pointer(reference.trim_start_matches('#'))
-            .unwrap_or(&Value::Null),
+        Some(reference) => root.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null),
         None => value,
     }
 }

@@ -14,7 +14,10 @@
 pub mod answer;
 pub mod contract;
 pub mod daemon;
+mod footprint;
 pub mod processes;
+pub mod settings;
 
 pub use answer::Answer;
-pub use daemon::{Daemon, Settings, can};
+pub use daemon::{Daemon, can};
+pub use settings::Settings;

@@ -14,9 +14,8 @@ pub struct Process {
 
 /// Every process of the machine. One that ends meanwhile is left out.
 pub fn all() -> BTreeMap<u32, Process> {
-    let pids = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid| Some((pid, look_at(pid)?))).collect()
 }
 
@@ -33,10 +32,7 @@ pub fn below(pid: u32) -> Vec<Process> {
         }
         false
     };
-    all.values()
-        .filter(|process| is_below(process))
-        .cloned()
-        .collect()
+    all.values().filter(|process| is_below(process)).cloned().collect()
 }
 
 /// Processes anywhere on the machine whose command line or environment holds `needle`.
@@ -44,15 +40,10 @@ pub fn mentioning(needle: &str) -> Vec<u32> {
     let holds = |pid: u32| {
         ["cmdline", "environ"].iter().any(|file| {
             let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            content
-                .windows(needle.len())
-                .any(|window| window == needle.as_bytes())
+            content.windows(needle.len()).any(|window| window == needle.as_bytes())
         })
     };
-    all()
-        .into_keys()
-        .filter(|pid| *pid != std::process::id() && holds(*pid))
-        .collect()
+    all().into_keys().filter(|pid| *pid != std::process::id() && holds(*pid)).collect()
 }
 
 fn look_at(pid: u32) -> Option<Process> {
@@ -63,10 +54,5 @@ fn look_at(pid: u32) -> Option<Process> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let command = head.split_once('(')?.1.to_owned();
-    Some(Process {
-        pid,
-        parent,
-        state,
-        command,
-    })
+    Some(Process { pid, parent, state, command })
 }

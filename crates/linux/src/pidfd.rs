@@ -106,6 +106,14 @@ pub fn reap(pid: u32) -> io::Result<(WaitStatus, ChildUsage)> {
     Ok((status, ChildUsage::from(&usage)))
 }
 
+/// Reaps a process that has ended, if it is a child of this one (it may have become one when its parent ended).
+pub fn reap_if_ours(pid: u32) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: a null status is allowed, and WNOHANG only looks at children of this process. Whatever the result, there is
+    // nothing more to do: not ours, not ended, or reaped.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+}
+
 impl From<&libc::rusage> for ChildUsage {
     fn from(usage: &libc::rusage) -> Self {
         let positive = |value: i64| u64::try_from(value).unwrap_or(0);

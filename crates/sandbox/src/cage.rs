@@ -17,7 +17,13 @@ const DEATH_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Cage {
     bwrap: Option<Bwrap>,
-    init: Option<PidFd>,
+    init: Option<Init>,
+}
+
+#[derive(Debug)]
+struct Init {
+    pid: u32,
+    fd: PidFd,
 }
 
 #[derive(Debug)]
@@ -51,14 +57,14 @@ impl Cage {
         if parent != Some(i64::from(stat.ppid)) {
             return Err(io::Error::other("the sandbox's first process is gone"));
         }
-        self.init = Some(fd);
+        self.init = Some(Init { pid, fd });
         Ok(())
     }
 
     /// Ends when every process of the sandbox is dead.
     pub async fn over(&self) -> io::Result<()> {
         match &self.init {
-            Some(init) => init.ended().await,
+            Some(init) => init.fd.ended().await,
             None => Ok(()),
         }
     }
@@ -66,7 +72,7 @@ impl Cage {
     /// SIGKILL for everything inside, at once.
     pub fn kill(&self) -> io::Result<()> {
         match (&self.init, &self.bwrap) {
-            (Some(init), _) => init.kill(),
+            (Some(init), _) => init.fd.kill(),
             (None, Some(bwrap)) => bwrap.fd.kill(),
             (None, None) => Ok(()),
         }
@@ -84,9 +90,16 @@ impl Cage {
         match waited.await {
             Ok(Ok(())) => {
                 let bwrap = self.bwrap.take()?;
+                // Where this daemon is process 1, the sandbox's init became its child when bubblewrap ended before it.
+                if let Some(init) = self.init.take() {
+                    pidfd::reap_if_ours(init.pid);
+                }
                 pidfd::reap(bwrap.pid).ok().map(|(_, usage)| usage)
             }
-            Ok(Err(_)) | Err(_) => None,
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!(error = "processes of a sandbox did not end", "cleanup_failed");
+                None
+            }
         }
     }
 
@@ -105,7 +118,7 @@ impl Drop for Cage {
         let init = self.init.take();
         let killed = init
             .as_ref()
-            .map_or(Ok(()), |init| init.kill())
+            .map_or(Ok(()), |init| init.fd.kill())
             .and(bwrap.fd.kill());
         if let Err(error) = killed {
             tracing::error!(%error, "cleanup_failed");
@@ -115,6 +128,11 @@ impl Drop for Cage {
             runtime.spawn(async move {
                 if bwrap.fd.ended().await.is_ok() {
                     drop(pidfd::reap(bwrap.pid));
+                }
+                if let Some(init) = init
+                    && init.fd.ended().await.is_ok()
+                {
+                    pidfd::reap_if_ours(init.pid);
                 }
             });
         }

@@ -12,7 +12,7 @@
 //! sandbox: it explains what the daemon has observed, and never replaces it.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -30,9 +30,6 @@ use crate::self_test;
 
 /// Sandboxed programs yield to the daemon: its heartbeats and answers come first.
 const NICE: i32 = 10;
-
-/// When memory runs out in the container, a sandbox dies before the daemon does.
-const OOM_SCORE: &str = "1000";
 
 /// What the launcher is to do. Its JSON is the launcher's only argument, and nothing in it is secret.
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,8 +133,6 @@ fn at(stage: &'static str) -> impl FnOnce(io::Error) -> Failure {
 }
 
 fn run(order: Order) -> Result<Verdict, Failure> {
-    // Before the memory is hidden: that makes the file root's.
-    fs::write("/proc/self/oom_score_adj", OOM_SCORE).map_err(at("oom_score_adj"))?;
     rlimits::set_nice(NICE).map_err(at("nice"))?;
     identity::set_umask(0o022);
     set_limits(&order.rlimits)?;

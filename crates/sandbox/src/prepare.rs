@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::bwrap::stderr::Obstacle;
 use crate::bwrap::{status, stderr};
 use crate::cage::Cage;
 use crate::capture::Capture;
@@ -28,6 +29,9 @@ use crate::wires::{self, Wires, read_verdict};
 
 /// Booting takes milliseconds; on a machine that is stuck this is when we say so.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The highest there is (proc(5)).
+const OOM_SCORE: &str = "1000";
 
 /// A sandbox whose runtime has booted and waits for its one job. Dropping it destroys the sandbox.
 #[derive(Debug)]
@@ -67,17 +71,28 @@ impl Stage {
 #[error("cannot prepare a sandbox: {what}")]
 pub struct PrepareError {
     pub stage: Stage,
+    /// For the operator: it may name paths of the host.
     pub what: String,
-    #[source]
-    pub source: Option<io::Error>,
+    /// What stood in the way, where it is a thing we know.
+    pub obstacle: Option<Obstacle>,
 }
 
 impl PrepareError {
+    fn new(stage: Stage, what: String) -> Self {
+        Self { stage, what, obstacle: None }
+    }
+
     fn io(stage: Stage, what: &str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self {
-            stage,
-            what: format!("{what}: {source}"),
-            source: Some(source),
+        move |source| Self::new(stage, format!("{what}: {source}"))
+    }
+
+    /// For the caller: what to do, and nothing of the host.
+    pub fn told_outside(&self) -> String {
+        match self.obstacle {
+            Some(obstacle) => format!("the sandbox could not be built: {obstacle}"),
+            None => {
+                format!("the sandbox could not be built (stage: {}); the executor's log says why", self.stage.name())
+            }
         }
     }
 }
@@ -145,12 +160,7 @@ pub(crate) async fn boot(
         Ok(Err(stage)) => Err(explain(stage, cage, wires, stderr).await),
         Err(_elapsed) => {
             cage.destroy().await;
-            let what = format!("it was not ready after {} s", BOOT_DEADLINE.as_secs());
-            Err(PrepareError {
-                stage: Stage::Boot,
-                what,
-                source: None,
-            })
+            Err(PrepareError::new(Stage::Boot, format!("it was not ready after {} s", BOOT_DEADLINE.as_secs())))
         }
     }
 }
@@ -161,6 +171,10 @@ async fn wait_for_ready(cage: &mut Cage, wires: &mut Wires) -> Result<u32, Stage
         return Err(Stage::Namespaces);
     };
     cage.adopt_init(init).map_err(|_gone| Stage::Namespaces)?;
+    // When memory runs out in the container, a sandbox dies before the daemon does. Set from outside, because inside `/proc`
+    // may be read-only, and while bubblewrap waits at its gate: whatever it starts after that inherits it.
+    std::fs::write(format!("/proc/{init}/oom_score_adj"), OOM_SCORE).map_err(|_gone| Stage::Namespaces)?;
+    drop(wires.gate.take());
     match channel::read_report(&mut wires.report).await {
         Ok(Some(Report::Ready)) => Ok(init),
         Ok(Some(Report::Started | Report::Result { .. } | Report::Error { .. }) | None) | Err(_) => {
@@ -174,23 +188,12 @@ async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) ->
     cage.destroy().await;
     let said = stderr.finish().await.text;
     if let Some(Verdict::Failed { stage, error }) = read_verdict(&mut wires.verdict).await {
-        let what = format!("the launcher could not apply the {stage} ({error})");
-        return PrepareError {
-            stage: Stage::Launcher,
-            what,
-            source: None,
-        };
+        return PrepareError::new(Stage::Launcher, format!("the launcher could not apply the {stage} ({error})"));
     }
-    let what = match stage {
-        Stage::Spawn | Stage::Namespaces | Stage::Launcher => stderr::explain(&said).to_string(),
-        Stage::Boot => match stderr::find(&said) {
-            Some(obstacle) => obstacle.to_string(),
-            None => format!("the interpreter did not boot; it said: {}", said.trim()),
-        },
+    let obstacle = stderr::find(&said);
+    let what = match (stage, obstacle) {
+        (Stage::Boot, None) => format!("the interpreter did not boot; it said: {}", said.trim()),
+        (Stage::Spawn | Stage::Namespaces | Stage::Launcher | Stage::Boot, _) => stderr::explain(&said).to_string(),
     };
-    PrepareError {
-        stage,
-        what,
-        source: None,
-    }
+    PrepareError { stage, what, obstacle }
 }

@@ -23,7 +23,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-use crate::bwrap::stderr::{self, Obstacle};
+use crate::bwrap::stderr::Obstacle;
 use crate::cage::Cage;
 use crate::channel::{self, Report};
 use crate::host::{Capabilities, Host, HostFacts, Installed, Layout, ProcView, Shortfall, UserNamespaces};
@@ -110,7 +110,7 @@ impl Host {
                 Ok(broken) => return Err(ProbeError::SelfTest(broken)),
                 Err(error) => error,
             };
-            let obstacle = stderr::find(&error.what);
+            let obstacle = error.obstacle;
             let Capabilities {
                 proc,
                 user_namespaces,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,7 @@ pub struct Observed {
     pub uid_map: String,
     pub setgroups: String,
     pub hostname: String,
+    pub oom_score_adj: String,
     /// Where a file could be made.
     pub writable: Vec<String>,
     pub interfaces: Vec<String>,
@@ -79,6 +81,7 @@ fn look_around() -> io::Result<Observed> {
         uid_map: words(&fs::read_to_string("/proc/self/uid_map")?),
         setgroups: words(&fs::read_to_string("/proc/self/setgroups")?),
         hostname: words(&fs::read_to_string("/proc/sys/kernel/hostname")?),
+        oom_score_adj: words(&fs::read_to_string("/proc/self/oom_score_adj")?),
         writable: READ_ONLY
             .iter()
             .chain(&WRITABLE)
@@ -140,6 +143,7 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         observed.hostname == "sandbox",
         format!("the host name is '{}'", observed.hostname),
     );
+    must(observed.oom_score_adj == "1000", format!("oom_score_adj is {}", observed.oom_score_adj));
     for place in READ_ONLY {
         must(
             !observed.writable.iter().any(|dir| dir == place),
@@ -203,12 +207,10 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
 }
 
 fn can_write(dir: &str) -> bool {
-    let path = format!("{dir}/.sandbox-executor-self-test");
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .is_ok();
+    // A name of its own each time: what an interrupted self test left must not fail the next one.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let path = format!("{dir}/.sandbox-executor-self-test-{now}");
+    let made = OpenOptions::new().write(true).create_new(true).open(&path).is_ok();
     made && fs::remove_file(path).is_ok()
 }
 

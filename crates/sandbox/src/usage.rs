@@ -119,14 +119,17 @@ impl Sampler {
         sample
     }
 
-    /// CPU time so far, of a sandbox that has booted and in which nothing else happens. Cheaper than a sample: this is on
-    /// the way of every answer.
+    /// Init, launcher and runtime, of a sandbox in which nothing else has happened yet. A shell's runtime starts later.
+    pub fn at_boot(&self) -> Vec<u32> {
+        let first_child = |pid: &u32| children(*pid).into_iter().next();
+        std::iter::successors(Some(self.init), first_child).take(3).collect()
+    }
+
+    /// CPU time so far, of such a sandbox. Cheaper than a sample: this is on the way of every answer.
     pub fn booted(&self) -> Sample {
-        let launcher = children(self.init).into_iter().next();
-        let runtime = launcher.and_then(|launcher| children(launcher).into_iter().next());
-        let spent = |pid: Option<u32>| pid.and_then(|pid| cpu_time(pid).ok()).unwrap_or_default();
-        let program_cpu = spent(runtime);
-        Sample { cpu: spent(Some(self.init)) + spent(launcher) + program_cpu, program_cpu, ..Sample::default() }
+        let spent: Vec<Duration> = self.at_boot().into_iter().map(|pid| cpu_time(pid).unwrap_or_default()).collect();
+        let program_cpu = spent.get(2).copied().unwrap_or_default();
+        Sample { cpu: spent.iter().sum(), program_cpu, ..Sample::default() }
     }
 
     /// The same sample with the memory that the program really holds, where it may matter to a run with this limit: the

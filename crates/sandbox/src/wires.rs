@@ -1,4 +1,4 @@
-//! What leads into a sandbox: seven pipes, and the command line that names their inner ends.
+//! What leads into a sandbox: eight pipes, and the command line that names their inner ends.
 //!
 //! Each file the plan asks for gets a descriptor of its own. The inner ends are handed to the spawner, which closes them here
 //! once the child has its own: an end that stayed open would keep a pipe alive after the sandbox is dead.
@@ -20,6 +20,8 @@ use crate::plan::{self, SandboxPlan};
 /// The daemon's ends of what leads into a sandbox.
 #[derive(Debug)]
 pub(crate) struct Wires {
+    /// bubblewrap starts nothing inside before this is closed.
+    pub(crate) gate: Option<OwnedFd>,
     pub(crate) stdin: pipe::Sender,
     pub(crate) job: pipe::Sender,
     pub(crate) report: pipe::Receiver,
@@ -48,6 +50,7 @@ pub(crate) fn lay(
     let (our_report, report) = fds::pipe()?;
     let (our_verdict, verdict) = fds::pipe()?;
     let (our_status, status) = fds::pipe()?;
+    let (gate, our_gate) = fds::pipe()?;
     for fd in [
         our_stdin.as_fd(),
         our_job.as_fd(),
@@ -68,7 +71,8 @@ pub(crate) fn lay(
         host,
         workspace,
         status: status.as_raw_fd(),
-        fds: vec![job, report, verdict, status],
+        gate: gate.as_raw_fd(),
+        fds: vec![job, report, verdict, status, gate],
     };
     let options = argv::options(plan, &mut inherited)?;
     let arguments = SealedFile::new("bwrap-arguments", &argv::nul_separated(&options))?.reader()?;
@@ -91,6 +95,7 @@ pub(crate) fn lay(
         inherit,
     };
     let wires = Wires {
+        gate: Some(our_gate),
         stdin: pipe::Sender::from_owned_fd(our_stdin)?,
         job: pipe::Sender::from_owned_fd(our_job)?,
         report: pipe::Receiver::from_owned_fd(our_report)?,
@@ -105,6 +110,7 @@ struct Inherited<'a> {
     host: &'a Host,
     workspace: &'a OwnedFd,
     status: RawFd,
+    gate: RawFd,
     fds: Vec<OwnedFd>,
 }
 
@@ -140,5 +146,9 @@ impl Descriptors for Inherited<'_> {
 
     fn status(&mut self) -> RawFd {
         self.status
+    }
+
+    fn gate(&mut self) -> RawFd {
+        self.gate
     }
 }

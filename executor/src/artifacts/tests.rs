@@ -347,6 +347,7 @@ fn files_and_directories_without_permissions_are_noted_and_left_as_they_are() {
         assert_eq!(manifest.artifacts[0].sha256, None);
         assert_eq!(manifest.notes.unhashed, [(Unhashed::Unreadable, 1)].into());
         assert_eq!(manifest.notes.skipped, [(Skip::Unreadable, 1)].into());
+        assert!(manifest.truncated, "what lies in the directory is not listed");
     });
 }
 

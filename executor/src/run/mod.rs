@@ -50,10 +50,11 @@ pub fn submit(parts: &Arc<Parts>, job: Job, request_id: &str) -> Result<Arc<Exec
         Entered::Known(execution) => return Ok(execution),
         Entered::Conflict(fields) => return Err(SubmitError::Duplicate { id, fields }),
     };
-    let waiting = parts
-        .admission
-        .submit(job.place.clone())
-        .inspect_err(|_refused| parts.registry.forget(&id))?;
+    let waiting = parts.admission.submit(job.place.clone()).inspect_err(|refused| {
+        parts.registry.forget(&id);
+        // Somebody may have attached to it in between.
+        execution.become_(State::Refused(*refused));
+    })?;
 
     let span = spans::execution(&id, request_id);
     let ending = Ending {

@@ -147,22 +147,19 @@ impl Draft {
         self.record
     }
 
+    /// The whole reason is the operator's; the caller is told what it means, and nothing of the host.
     fn not_started(self, stage: Stage) -> RunRecord {
-        let (stage, outcome) = match stage {
-            Stage::Workspace(error) => ("workspace", outcome::sandbox_error(error.to_string())),
-            Stage::LanguageMissing => (
-                "language",
-                outcome::sandbox_error("the language is not installed".into()),
-            ),
-            Stage::Prepare(error) => (error.stage.name(), outcome::sandbox_error(error.to_string())),
-            Stage::Supervisor(error) => ("supervise", outcome::sandbox_error(error.to_string())),
+        let untold = "the executor could not run the program; its log says why";
+        let (stage, error, told) = match stage {
+            Stage::Workspace(error) => {
+                ("workspace", error.to_string(), "the workspace cannot be used; the executor's log says why".to_owned())
+            }
+            Stage::LanguageMissing => ("language", String::new(), "the language is not installed".to_owned()),
+            Stage::Prepare(error) => (error.stage.name(), error.to_string(), error.told_outside()),
+            Stage::Supervisor(error) => ("supervise", error.to_string(), untold.to_owned()),
         };
-        let error = outcome
-            .detail
-            .as_ref()
-            .map_or("", |detail| detail.message.as_str());
         tracing::error!(stage, error, "{}", events::EXECUTION_FAILED);
-        self.ended(outcome)
+        self.ended(outcome::sandbox_error(told))
     }
 
     fn finished(mut self, outcome: Outcome, finished: Finished, manifest: Option<Manifest>) -> RunRecord {

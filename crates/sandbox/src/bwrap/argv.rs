@@ -15,6 +15,7 @@ pub trait Descriptors {
     fn launcher(&mut self) -> std::io::Result<Bind>;
     fn workspace(&mut self) -> std::io::Result<Bind>;
     fn status(&mut self) -> RawFd;
+    fn gate(&mut self) -> RawFd;
 }
 
 /// How a file or directory of ours is named: by descriptor where bubblewrap can (0.10, and Debian 12's 0.8.0-2+deb12u1), so
@@ -58,6 +59,7 @@ pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::i
         match *profile {}
     }
     out.push(["--json-status-fd".to_owned(), descriptors.status().to_string()]);
+    out.push(["--block-fd".to_owned(), descriptors.gate().to_string()]);
     Ok(out.0)
 }
 

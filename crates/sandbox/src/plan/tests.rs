@@ -45,6 +45,10 @@ impl Descriptors for Numbered {
     fn status(&mut self) -> RawFd {
         self.next()
     }
+
+    fn gate(&mut self) -> RawFd {
+        self.next()
+    }
 }
 
 fn limits() -> Limits {

@@ -1,0 +1,152 @@
+//! `sandbox-executor run FILE`: one execution without a server, for people and scripts.
+
+use conformance::can;
+use serde_json::{Value, json};
+
+use crate::program::{Ended, Program, is_root};
+
+const PYTHON: &str = "def handler(event):\n    print('said')\n    return {'got': event}\n";
+const JAVASCRIPT: &str = "exports.handler = (event) => { console.log('said'); return {got: event}; };\n";
+
+fn run(file: &str, content: &str, more: &[&str]) -> Ended {
+    let program = Program::new(&["run"]);
+    let path = program.file(file, content);
+    let ended = program.arguments(&[path.as_str()]).arguments(more).run();
+    assert_eq!(ended.left, Vec::<std::path::PathBuf>::new(), "left in TMPDIR");
+    ended
+}
+
+#[test]
+fn each_language_is_known_by_its_extension_and_prints_what_it_said_and_returned() {
+    for (file, code) in [("a.py", PYTHON), ("a.js", JAVASCRIPT), ("a.cjs", JAVASCRIPT)] {
+        let ended = run(file, code, &["--event", "[1, null]"]);
+        assert_eq!(ended.code, Some(0), "{file}: {}", ended.stderr);
+        let (said, returned) = ended.stdout.split_once('\n').unwrap();
+        assert_eq!(said, "said", "{file}");
+        assert_eq!(serde_json::from_str::<Value>(returned).unwrap(), json!({"got": [1, null]}), "{file}");
+        assert_eq!(ended.stderr, "", "{file}");
+    }
+    let module = run("a.mjs", "export const handler = async () => 'module';", &[]);
+    assert_eq!((module.code, &*module.stdout), (Some(0), "\"module\"\n"), "{}", module.stderr);
+    for file in ["a.sh", "a.bash"] {
+        let ended = run(file, "echo out; echo err >&2", &[]);
+        assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), "out\n", "err\n"), "{file}");
+    }
+}
+
+#[test]
+fn it_exits_with_the_programs_own_code() {
+    for code in [0, 1, 3, 64, 124, 125, 255] {
+        assert_eq!(run("a.sh", &format!("exit {code}"), &[]).code, Some(code));
+    }
+    assert_eq!(run("a.sh", "kill -9 $$", &[]).code, Some(137));
+    let raised = run("a.py", "def handler(event):\n    raise KeyError('which')\n", &[]);
+    assert_eq!(raised.code, Some(1));
+    assert!(
+        raised.stderr.contains("KeyError: 'which'") && raised.stderr.contains("line 2"),
+        "{}",
+        raised.stderr
+    );
+}
+
+#[test]
+fn a_timeout_is_124_and_a_limit_137() {
+    let late = run("a.sh", "echo before; sleep 60", &["--timeout", "1"]);
+    assert_eq!((late.code, &*late.stdout), (Some(124), "before\n"), "{}", late.stderr);
+    assert!(late.stderr.contains("sandbox-executor: ") && late.stderr.contains('1'), "{}", late.stderr);
+    let program = Program::new(&["run"]).set("MAX_MEMORY_MB", 64);
+    let path = program.file(
+        "a.py",
+        "import time\nhoard = bytearray(400 << 20)\ntime.sleep(10)\ndef handler(event): pass\n",
+    );
+    let large = program.arguments(&[path.as_str()]).run();
+    assert_eq!(large.code, Some(137), "{}", large.stderr);
+}
+
+#[test]
+fn when_the_sandbox_fails_it_is_125_with_one_sentence() {
+    let program = Program::new(&["run"]).set("WORKSPACE_PATH", "/nowhere/to/be/found");
+    let path = program.file("a.sh", "true");
+    let missing = program.arguments(&[path.as_str()]).run();
+    assert_eq!(missing.code, Some(125), "{}", missing.stderr);
+    assert_eq!(missing.stderr.lines().count(), 1, "{}", missing.stderr);
+    assert!(missing.stderr.contains("/nowhere/to/be/found does not exist"), "{}", missing.stderr);
+    if can(is_root(), "hiding bubblewrap takes root") {
+        let program = Program::new(&["run"]);
+        let path = program.file("a.sh", "true");
+        let empty = program.path("tmp");
+        let hide = format!("mount --bind '{}' /usr/bin", empty.display());
+        let without = program.arguments(&[path.as_str()]).after(&hide).run();
+        assert_eq!(without.code, Some(125), "{}", without.stderr);
+        assert!(without.stderr.contains("bubblewrap is not installed"), "{}", without.stderr);
+    }
+}
+
+#[test]
+fn nothing_but_the_sandbox_is_needed_from_the_environment() {
+    let program = Program::new(&["run"])
+        .unset("PATH")
+        .unset("WORKSPACE_PATH")
+        .unset("SESSIONS_PATH")
+        .unset("RESULTS_DIR");
+    let path = program.file("a.sh", "pwd; ls -A | wc -l");
+    let ended = program.arguments(&[path.as_str()]).run();
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "/workspace\n0\n"), "{}", ended.stderr);
+}
+
+#[test]
+fn json_prints_the_whole_answer_as_the_api_would() {
+    let ended = run("a.py", PYTHON, &["--json", "--event", "7"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    conformance::contract::check("POST", "/execute", 200, "application/json", ended.stdout.as_bytes());
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&answer["return_value"], &answer["stdout"]), (&json!({"got": 7}), &json!("said\n")));
+    let failed = run("a.sh", "exit 9", &["--json"]);
+    assert_eq!(failed.code, Some(9));
+    assert_eq!(serde_json::from_str::<Value>(&failed.stdout).unwrap()["exit_code"], 9);
+}
+
+#[test]
+fn the_language_can_be_named_and_the_program_read_from_stdin() {
+    let named = run("program", "print('x')\ndef handler(event): return None", &["--language", "python"]);
+    assert_eq!((named.code, &*named.stdout), (Some(0), "x\n"), "{}", named.stderr);
+    let stdin = Program::new(&["run", "-", "--language", "shell"]).stdin("echo from stdin").run();
+    assert_eq!((stdin.code, &*stdin.stdout), (Some(0), "from stdin\n"), "{}", stdin.stderr);
+}
+
+#[test]
+fn what_cannot_be_run_is_64_with_what_to_do() {
+    for (file, content, more, expected) in [
+        ("a.txt", "true", &[][..], "use --language"),
+        ("a", "true", &[], "use --language"),
+        ("a.sh", "true", &["--language", "bash"], "there are python, javascript and shell"),
+        ("a.sh", "true", &["--event", "{"], "--event is not JSON"),
+        ("a.sh", "true", &["--timeout", "0"], "timeout must be"),
+        ("a.sh", "true", &["--timeout", "soon"], "--timeout"),
+        ("a.sh", "true", &["--timeuot", "3"], "--timeout"),
+        ("a.sh", "", &[], "code must be"),
+    ] {
+        let ended = run(file, content, more);
+        assert_eq!(ended.code, Some(64), "{file} {more:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{file} {more:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+    }
+    let missing = Program::new(&["run", "/no/such/file.py"]).run();
+    assert_eq!(missing.code, Some(64));
+    assert!(missing.stderr.contains("cannot read /no/such/file.py: No such file"), "{}", missing.stderr);
+    assert_eq!(Program::new(&["run"]).run().code, Some(64));
+    let binary = run("a.sh", "\u{0}", &[]);
+    assert_ne!(binary.code, Some(64), "a NUL is a character like any other: {}", binary.stderr);
+}
+
+#[test]
+fn it_works_for_an_ordinary_user() {
+    if !can(is_root(), "starting as another user takes root") {
+        return;
+    }
+    let program = Program::new(&["run"]).started_by(1000);
+    let path = program.file("a.sh", "id -u; echo kept > kept");
+    let ended = program.arguments(&[path.as_str()]).run();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.left, Vec::<std::path::PathBuf>::new());
+}
