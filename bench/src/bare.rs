@@ -31,18 +31,11 @@ impl Bare {
     pub(crate) fn new(parent: &Path) -> Result<Self> {
         let bwrap = workloads::interpreter("bwrap");
         if !Path::new(&bwrap).exists() {
-            return Err(BenchError::Missing {
-                what: bwrap,
-                fix: "run `make setup`",
-            });
+            return Err(BenchError::Missing { what: bwrap, fix: "run `make setup`" });
         }
         let workspaces = parent.join("bare");
         std::fs::create_dir(&workspaces).map_err(doing("make a directory for bare workspaces"))?;
-        Ok(Self {
-            bwrap,
-            workspaces,
-            next: AtomicU64::new(0),
-        })
+        Ok(Self { bwrap, workspaces, next: AtomicU64::new(0) })
     }
 
     /// One run, from the new directory to the reaped process.
@@ -61,14 +54,11 @@ impl Bare {
         let mut child = command.spawn().map_err(doing("start bubblewrap"))?;
         // Dropping the pipe after writing is the end of input.
         if let Some(mut stdin) = child.stdin.take() {
-            stdin
-                .write_all(workload.stdin.as_bytes())
-                .map_err(doing("write to bubblewrap"))?;
+            stdin.write_all(workload.stdin.as_bytes()).map_err(doing("write to bubblewrap"))?;
         }
         let mut stdout = Vec::new();
         if let Some(mut pipe) = child.stdout.take() {
-            pipe.read_to_end(&mut stdout)
-                .map_err(doing("read from bubblewrap"))?;
+            pipe.read_to_end(&mut stdout).map_err(doing("read from bubblewrap"))?;
         }
         let output = child.wait_with_output().map_err(doing("wait for bubblewrap"))?;
         let elapsed = begin.elapsed();
@@ -99,20 +89,13 @@ fn check(workload: &Workload, stdout: &[u8]) -> Result<()> {
         }
         Expect::Nothing | Expect::StdoutBytes(_) | Expect::Json(_) => {
             let head = String::from_utf8_lossy(&stdout[..stdout.len().min(200)]).into_owned();
-            Err(wrong(
-                workload,
-                format!("{} bytes of output: {head}", stdout.len()),
-            ))
+            Err(wrong(workload, format!("{} bytes of output: {head}", stdout.len())))
         }
     }
 }
 
 fn wrong(workload: &Workload, why: String) -> BenchError {
-    BenchError::WrongWork {
-        who: "bare bubblewrap",
-        workload: workload.name,
-        why,
-    }
+    BenchError::WrongWork { who: "bare bubblewrap", workload: workload.name, why }
 }
 
 fn sandbox_arguments(workspace: &Path) -> Vec<std::ffi::OsString> {
@@ -122,12 +105,7 @@ fn sandbox_arguments(workspace: &Path) -> Vec<std::ffi::OsString> {
     add("--uid 1000 --gid 1000 --hostname sandbox --cap-drop ALL --die-with-parent --new-session");
     add("--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/sbin /sbin");
     add("--symlink usr/lib /lib --symlink usr/lib64 /lib64");
-    for file in [
-        "/etc/ld.so.cache",
-        "/etc/alternatives",
-        "/etc/localtime",
-        "/etc/ssl/certs",
-    ] {
+    for file in ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/certs"] {
         add(&format!("--ro-bind-try {file} {file}"));
     }
     add("--proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev");

@@ -36,11 +36,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream,
-            address,
-            buffer: Vec::new(),
-        })
+        Ok(Self { stream, address, buffer: Vec::new() })
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Result<Answer> {
@@ -69,9 +65,7 @@ impl Client {
 
     fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
         let begin = Instant::now();
-        self.stream
-            .write_all(request)
-            .map_err(doing("send a request to the daemon"))?;
+        self.stream.write_all(request).map_err(doing("send a request to the daemon"))?;
         let head_end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at + 4;
@@ -80,27 +74,19 @@ impl Client {
         };
         let head = String::from_utf8_lossy(&self.buffer[..head_end]).into_owned();
         let (status, length) = parse_head(&head)?;
-        self.buffer
-            .reserve((head_end + length).saturating_sub(self.buffer.len()));
+        self.buffer.reserve((head_end + length).saturating_sub(self.buffer.len()));
         while self.buffer.len() < head_end + length {
             self.read_more()?;
         }
         let elapsed = begin.elapsed();
         let body = self.buffer[head_end..head_end + length].to_vec();
         self.buffer.drain(..head_end + length);
-        Ok(Answer {
-            status,
-            body,
-            elapsed,
-        })
+        Ok(Answer { status, body, elapsed })
     }
 
     fn read_more(&mut self) -> Result<()> {
         let mut chunk = [0; 64 * 1024];
-        let count = self
-            .stream
-            .read(&mut chunk)
-            .map_err(doing("read the daemon's answer"))?;
+        let count = self.stream.read(&mut chunk).map_err(doing("read the daemon's answer"))?;
         if count == 0 {
             return Err(BenchError::Protocol {
                 why: "the connection closed before the answer was complete".to_owned(),
@@ -118,11 +104,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// Status and Content-Length.
 fn parse_head(head: &str) -> Result<(u16, usize)> {
     let wrong = || BenchError::Protocol { why: head.to_owned() };
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .ok_or_else(wrong)?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(wrong)?;
     let length = head
         .lines()
         .filter_map(|line| line.split_once(':'))

@@ -65,9 +65,7 @@ impl Daemon {
         }
         let log = root.join("daemon.log");
         let log_file = File::create(&log).map_err(doing("make the daemon's log file"))?;
-        let stdout = log_file
-            .try_clone()
-            .map_err(doing("share the daemon's log file"))?;
+        let stdout = log_file.try_clone().map_err(doing("share the daemon's log file"))?;
         let address = free_address()?;
         let cpus = thread::available_parallelism().map_or(2, usize::from);
         let begin = Instant::now();
@@ -107,20 +105,12 @@ impl Daemon {
             {
                 return Ok(begin.elapsed());
             }
-            if self
-                .child
-                .try_wait()
-                .map_err(doing("look at the daemon"))?
-                .is_some()
-            {
+            if self.child.try_wait().map_err(doing("look at the daemon"))?.is_some() {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Err(BenchError::NotReady {
-            seconds: begin.elapsed().as_secs(),
-            log: tail(log),
-        })
+        Err(BenchError::NotReady { seconds: begin.elapsed().as_secs(), log: tail(log) })
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {
@@ -133,14 +123,9 @@ impl Daemon {
                 .map_err(doing("read the daemon's memory"))?;
             resident += kibibytes(&status, "VmRSS:").unwrap_or(0) * 1024;
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            proportional = proportional
-                .zip(kibibytes(&rollup, "Pss:"))
-                .map(|(sum, own)| sum + own * 1024);
+            proportional = proportional.zip(kibibytes(&rollup, "Pss:")).map(|(sum, own)| sum + own * 1024);
         }
-        Ok(Memory {
-            resident,
-            proportional,
-        })
+        Ok(Memory { resident, proportional })
     }
 }
 
@@ -157,10 +142,7 @@ impl Drop for Daemon {
             thread::sleep(Duration::from_millis(5));
         }
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            report::progress(&format!(
-                "cannot end the daemon, process {}: {error}",
-                self.child.id()
-            ));
+            report::progress(&format!("cannot end the daemon, process {}: {error}", self.child.id()));
         }
     }
 }
@@ -200,17 +182,10 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 fn children(pid: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks
         .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|list| {
-            list.split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<u32>>()
-        })
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
         .collect()
 }
 

@@ -15,11 +15,7 @@ pub(crate) enum BenchError {
     #[error("the daemon answered {status} where 200 was expected: {body}")]
     Refused { status: u16, body: String },
     #[error("{who} did not do the work of `{workload}`: {why}")]
-    WrongWork {
-        who: &'static str,
-        workload: &'static str,
-        why: String,
-    },
+    WrongWork { who: &'static str, workload: &'static str, why: String },
     #[error("the answer lacks the number {field}: {answer}")]
     NoNumber { field: &'static str, answer: String },
     #[error("cannot write the report {}: {source}", path.display())]

@@ -72,18 +72,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<Report> {
-    let runs = if options.quick {
-        (options.runs as usize / 10).max(4)
-    } else {
-        options.runs as usize
-    };
+    let runs = if options.quick { (options.runs as usize / 10).max(4) } else { options.runs as usize };
     let directory = daemon::reachable_directory(&std::env::temp_dir())?;
     let bare = Bare::new(directory.path())?;
     let report = if options.bare_only {
-        Report {
-            comparisons: compare_languages(runs, &bare, None)?,
-            daemon: None,
-        }
+        Report { comparisons: compare_languages(runs, &bare, None)?, daemon: None }
     } else {
         against_daemon(options, runs, directory.path(), &bare)?
     };
@@ -101,9 +94,8 @@ fn against_daemon(options: &Options, runs: usize, directory: &Path, bare: &Bare)
             .map_err(doing("find this program's own directory"))?
             .with_file_name("sandbox-executor"),
     };
-    let binary_bytes = std::fs::metadata(&binary)
-        .map(|file| file.len())
-        .map_err(|_missing| BenchError::Missing {
+    let binary_bytes =
+        std::fs::metadata(&binary).map(|file| file.len()).map_err(|_missing| BenchError::Missing {
             what: format!("the daemon at {}", binary.display()),
             fix: "build it with `cargo build --release -p executor`, or say where it is with --binary",
         })?;

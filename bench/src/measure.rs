@@ -44,21 +44,9 @@ pub(crate) fn compare(
         None => Vec::new(),
     };
     // Warm-up: page cache, connections, the daemon's own first times.
-    bare_block(
-        workload,
-        bare,
-        concurrency,
-        concurrency.max(3),
-        &mut Samples::default(),
-    )?;
+    bare_block(workload, bare, concurrency, concurrency.max(3), &mut Samples::default())?;
     if daemon.is_some() {
-        daemon_block(
-            workload,
-            &mut clients,
-            concurrency.max(3),
-            &mut Samples::default(),
-            &mut Vec::new(),
-        )?;
+        daemon_block(workload, &mut clients, concurrency.max(3), &mut Samples::default(), &mut Vec::new())?;
     }
     let (mut bare_samples, mut daemon_samples, mut phases) =
         (Samples::default(), Samples::default(), Vec::new());
@@ -86,9 +74,7 @@ pub(crate) fn compare(
 }
 
 fn connect(daemon: &Daemon, count: usize) -> Result<Vec<Client>> {
-    (0..count)
-        .map(|_| Client::connect(daemon.address).map_err(doing("connect to the daemon")))
-        .collect()
+    (0..count).map(|_| Client::connect(daemon.address).map_err(doing("connect to the daemon"))).collect()
 }
 
 fn bare_block(
@@ -146,9 +132,7 @@ fn share_out<Worker: Send, Done: Send>(
         threads
             .into_iter()
             .map(|thread| {
-                thread
-                    .join()
-                    .expect("a worker of the benchmark returns its failures, it does not panic")
+                thread.join().expect("a worker of the benchmark returns its failures, it does not panic")
             })
             .collect::<Result<Vec<Vec<Done>>>>()
     })?;
@@ -167,27 +151,19 @@ fn check(workload: &Workload, answer: &Answer) -> Result<Value> {
         return Ok(record);
     }
     let why: String = record.to_string().chars().take(600).collect();
-    Err(BenchError::WrongWork {
-        who: "the daemon",
-        workload: workload.name,
-        why,
-    })
+    Err(BenchError::WrongWork { who: "the daemon", workload: workload.name, why })
 }
 
 fn parse(answer: &Answer) -> Result<Value> {
-    serde_json::from_slice(&answer.body).map_err(|error| BenchError::Protocol {
-        why: format!("the body is not JSON: {error}"),
-    })
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| BenchError::Protocol { why: format!("the body is not JSON: {error}") })
 }
 
 fn number(record: &Value, field: &'static str) -> Result<f64> {
     record
         .pointer(field)
         .and_then(Value::as_f64)
-        .ok_or_else(|| BenchError::NoNumber {
-            field,
-            answer: record.to_string().chars().take(600).collect(),
-        })
+        .ok_or_else(|| BenchError::NoNumber { field, answer: record.to_string().chars().take(600).collect() })
 }
 
 /// Start-up times of `starts` new daemons, in ms, and the idle memory of the last, a second after it answered.
@@ -214,10 +190,7 @@ pub(crate) fn manifest(daemon: &Daemon, runs: usize) -> Result<Vec<f64>> {
                 return Err(BenchError::WrongWork {
                     who: "the daemon",
                     workload: "manifest of 10,000 files",
-                    why: format!(
-                        "status {}, {found} artifacts, {}",
-                        record["status"], record["stderr"]
-                    ),
+                    why: format!("status {}, {found} artifacts, {}", record["status"], record["stderr"]),
                 });
             }
             number(&record, "/metrics/phases_ms/collect")

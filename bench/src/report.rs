@@ -53,35 +53,21 @@ pub(crate) struct Figure {
 
 impl Figure {
     fn told(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self {
-            name: name.into(),
-            value,
-            unit,
-            target: None,
-            met: None,
-        }
+        Self { name: name.into(), value, unit, target: None, met: None }
     }
 
     fn at_most(name: impl Into<String>, value: f64, unit: &'static str, target: f64) -> Self {
-        Self {
-            target: Some(target),
-            met: Some(value <= target),
-            ..Self::told(name, value, unit)
-        }
+        Self { target: Some(target), met: Some(value <= target), ..Self::told(name, value, unit) }
     }
 }
 
 impl Comparison {
     fn difference_ms(&self) -> Option<f64> {
-        self.daemon
-            .as_ref()
-            .map(|daemon| daemon.p50_ms - self.bare.p50_ms)
+        self.daemon.as_ref().map(|daemon| daemon.p50_ms - self.bare.p50_ms)
     }
 
     fn ratio(&self) -> Option<f64> {
-        self.daemon
-            .as_ref()
-            .map(|daemon| daemon.p50_ms / self.bare.p50_ms)
+        self.daemon.as_ref().map(|daemon| daemon.p50_ms / self.bare.p50_ms)
     }
 
     /// Median of each phase the daemon reports, in ms.
@@ -89,11 +75,8 @@ impl Comparison {
         ["queue", "prepare", "start", "run", "collect"]
             .into_iter()
             .map(|phase| {
-                let values: Vec<f64> = self
-                    .phases
-                    .iter()
-                    .filter_map(|phases| phases[phase].as_f64())
-                    .collect();
+                let values: Vec<f64> =
+                    self.phases.iter().filter_map(|phases| phases[phase].as_f64()).collect();
                 (phase.to_owned(), json!(median(&values)))
             })
             .collect::<serde_json::Map<_, _>>()
@@ -119,19 +102,10 @@ impl Report {
             return Vec::new();
         };
         let mut figures = Vec::new();
-        for cold in self
-            .comparisons
-            .iter()
-            .filter(|comparison| comparison.concurrency == 1)
-        {
+        for cold in self.comparisons.iter().filter(|comparison| comparison.concurrency == 1) {
             if cold.workload == "shell true" {
                 let ratio = cold.ratio().unwrap_or(f64::INFINITY);
-                figures.push(Figure::at_most(
-                    "shell `true` over bare, p50",
-                    ratio,
-                    "×",
-                    SHELL_RATIO,
-                ));
+                figures.push(Figure::at_most("shell `true` over bare, p50", ratio, "×", SHELL_RATIO));
             } else {
                 let name = format!("{} over bare, p50", cold.workload);
                 figures.push(Figure::at_most(
@@ -145,18 +119,8 @@ impl Report {
         let megabytes = |bytes: u64| bytes as f64 / MEGABYTE;
         let output = daemon.large_output.difference_ms().unwrap_or(f64::INFINITY);
         figures.extend([
-            Figure::at_most(
-                "start to /health answering, p50",
-                median(&daemon.start_up_ms),
-                "ms",
-                START_MS,
-            ),
-            Figure::at_most(
-                "idle resident memory",
-                megabytes(daemon.idle.resident),
-                "MB",
-                IDLE_MB,
-            ),
+            Figure::at_most("start to /health answering, p50", median(&daemon.start_up_ms), "ms", START_MS),
+            Figure::at_most("idle resident memory", megabytes(daemon.idle.resident), "MB", IDLE_MB),
         ]);
         figures.extend(
             daemon
@@ -165,19 +129,10 @@ impl Report {
                 .map(|pss| Figure::told("idle proportional memory", megabytes(pss), "MB")),
         );
         figures.extend([
-            Figure::told(
-                "resident memory after the load",
-                megabytes(daemon.after_load.resident),
-                "MB",
-            ),
+            Figure::told("resident memory after the load", megabytes(daemon.after_load.resident), "MB"),
             Figure::told("binary size", megabytes(daemon.binary_bytes), "MB"),
             Figure::at_most("10 MiB of stdout over bare, p50", output, "ms", LARGE_OUTPUT_MS),
-            Figure::at_most(
-                "manifest of 10,000 files, p50",
-                median(&daemon.manifest_ms),
-                "ms",
-                MANIFEST_MS,
-            ),
+            Figure::at_most("manifest of 10,000 files, p50", median(&daemon.manifest_ms), "ms", MANIFEST_MS),
             Figure::at_most("timeout late by, worst", largest(&daemon.late_ms), "ms", LATE_MS),
         ]);
         figures
@@ -207,24 +162,14 @@ impl Report {
             };
             let bare = side(&row.bare);
             let daemon = row.daemon.as_ref().map_or_else(|| format!("{:>26}", "–"), side);
-            let ratio = row
-                .ratio()
-                .map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2} ×"));
-            let difference = row
-                .difference_ms()
-                .map_or_else(|| "–".to_owned(), |ms| format!("{ms:+.1}"));
+            let ratio = row.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2} ×"));
+            let difference = row.difference_ms().map_or_else(|| "–".to_owned(), |ms| format!("{ms:+.1}"));
             let (name, at) = (row.workload, row.concurrency);
-            line(
-                &mut out,
-                format_args!("{name:<16} {at:>3}  {bare}  {daemon}  {ratio:>7} {difference:>8}"),
-            );
+            line(&mut out, format_args!("{name:<16} {at:>3}  {bare}  {daemon}  {ratio:>7} {difference:>8}"));
         }
         let figures = self.figures();
         if !figures.is_empty() {
-            line(
-                &mut out,
-                format_args!("\n{:<34} {:>12} {:>12}", "figure", "measured", "at most"),
-            );
+            line(&mut out, format_args!("\n{:<34} {:>12} {:>12}", "figure", "measured", "at most"));
         }
         for figure in figures {
             let with_unit = |value: f64| format!("{value:.1} {:<2}", figure.unit);
@@ -235,10 +180,7 @@ impl Report {
                 None => "",
             };
             let value = with_unit(figure.value);
-            line(
-                &mut out,
-                format_args!("{:<34} {value:>12} {target:>12}  {verdict}", figure.name),
-            );
+            line(&mut out, format_args!("{:<34} {value:>12} {target:>12}  {verdict}", figure.name));
         }
         out
     }
@@ -261,32 +203,20 @@ impl Report {
         let parent = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent)
             .and_then(|()| std::fs::write(path, text))
-            .map_err(|source| BenchError::Report {
-                path: path.to_owned(),
-                source,
-            })
+            .map_err(|source| BenchError::Report { path: path.to_owned(), source })
     }
 }
 
 fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    out.write_fmt(arguments)
-        .expect("a String takes all that is written to it");
+    out.write_fmt(arguments).expect("a String takes all that is written to it");
     out.truncate(out.trim_end_matches(' ').len());
     out.push('\n');
 }
 
 fn machine() -> Value {
-    let read = |path: &str| {
-        std::fs::read_to_string(path)
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let cpu = read("/proc/cpuinfo");
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     json!({
         "kernel": read("/proc/sys/kernel/osrelease"),
         "cpu": model.trim_start_matches([' ', '\t', ':']),

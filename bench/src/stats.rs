@@ -65,13 +65,7 @@ mod tests {
     #[test]
     fn percentiles_are_samples_by_nearest_rank() {
         let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        for (percent, expected) in [
-            (1.0, 1.0),
-            (50.0, 50.0),
-            (95.0, 95.0),
-            (99.0, 99.0),
-            (100.0, 100.0),
-        ] {
+        for (percent, expected) in [(1.0, 1.0), (50.0, 50.0), (95.0, 95.0), (99.0, 99.0), (100.0, 100.0)] {
             assert_eq!(percentile(&hundred, percent), expected, "p{percent}");
         }
     }

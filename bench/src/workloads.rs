@@ -89,10 +89,7 @@ pub(crate) fn languages() -> Vec<Workload> {
         Workload {
             name: "python handler",
             request: with_event(request("python", PYTHON_HANDLER), &event),
-            command: arguments(
-                "python3",
-                &["-I", "-B", "-c", &[PYTHON_HANDLER, PYTHON_BARE_TAIL].concat()],
-            ),
+            command: arguments("python3", &["-I", "-B", "-c", &[PYTHON_HANDLER, PYTHON_BARE_TAIL].concat()]),
             stdin: event.to_string(),
             expect: Expect::Json(answer.clone()),
             runs_divisor: 1,

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use linux::spawn::Spawner;
-use sandbox::limits::Bytes;
 use sandbox::host::Host;
+use sandbox::limits::Bytes;
 use sandbox::probe::ProbeError;
 use sandbox::stop::Stop;
 use tokio::net::TcpListener;
@@ -63,21 +63,13 @@ pub enum StartError {
 
 /// Everything that runs need, without a server.
 pub async fn open_parts(config: &Config, ground: Ground) -> Result<(Arc<Parts>, Janitor), StartError> {
-    let (workspaces, janitor) = Workspaces::open(
-        &config.workspace_path,
-        &config.sessions_path,
-        config.artifact_retention,
-    )?;
+    let (workspaces, janitor) =
+        Workspaces::open(&config.workspace_path, &config.sessions_path, config.artifact_retention)?;
     let spawner = Spawner::start().map_err(StartError::Thread)?;
     let probed_over = workspaces.checkout(&crate::job::Place::Container, "probe")?;
     let host = Host::probe(spawner, ground.launcher, &probed_over.dir, config.max_request).await?;
     let admission = Admission::new(config.concurrency, config.queue);
-    let parts = Parts {
-        host,
-        workspaces,
-        admission,
-        registry: Registry::default(),
-    };
+    let parts = Parts { host, workspaces, admission, registry: Registry::default() };
     Ok((Arc::new(parts), janitor))
 }
 
@@ -118,13 +110,7 @@ impl App {
                 tokio::time::Instant::now() + LAST_WORDS
             }
         };
-        serve(
-            listener,
-            router(Arc::clone(&self)),
-            Rules::for_this_process(),
-            drain,
-        )
-        .await;
+        serve(listener, router(Arc::clone(&self)), Rules::for_this_process(), drain).await;
         drop(swept);
         if let Err(error) = janitor.await {
             tracing::error!(%error, "{}", events::CLEANUP_FAILED);

@@ -1,10 +1,7 @@
 //! `openapi/executor-api.yaml` against the code that keeps its promises: the wire types, the error codes and
 //! the examples. Whether the rules of request fields agree is in `requests.rs`, and their numbers are in `bounds.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends at the first surprise, in its helper functions too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise, in its helper functions too")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,16 +19,11 @@ fn document() -> Value {
 /// `ExecuteRequest.full` → its JSON, for every file of `openapi/examples`.
 fn examples() -> BTreeMap<String, Value> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi/examples");
-    let files = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (
-                name,
-                serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(),
-            )
+            (name, serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
         })
         .collect()
 }
@@ -44,16 +36,8 @@ fn validator(document: &Value, reference: &str) -> jsonschema::Validator {
 }
 
 fn names(value: &Value) -> BTreeSet<String> {
-    let array = value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned);
-    let object = value
-        .as_object()
-        .into_iter()
-        .flat_map(|members| members.keys().cloned());
+    let array = value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let object = value.as_object().into_iter().flat_map(|members| members.keys().cloned());
     array.chain(object).collect()
 }
 
@@ -62,9 +46,7 @@ fn resolved<'document>(document: &'document Value, schema: &'document Value) -> 
     if let Some(reference) = schema["$ref"].as_str() {
         return resolved(document, document.pointer(&reference[1..]).unwrap());
     }
-    schema["anyOf"]
-        .as_array()
-        .map_or(schema, |choices| resolved(document, &choices[0]))
+    schema["anyOf"].as_array().map_or(schema, |choices| resolved(document, &choices[0]))
 }
 
 /// Every property of the schema is in the value and the other way round, all the way down.
@@ -78,12 +60,7 @@ fn same_fields(document: &Value, schema: &Value, value: &Value, path: &str) {
     }
     if let (Some(items), Some(elements)) = (schema.get("items"), value.as_array()) {
         let fullest = elements.iter().max_by_key(|element| names(element).len());
-        same_fields(
-            document,
-            items,
-            fullest.expect("an example with elements"),
-            &format!("{path}[]"),
-        );
+        same_fields(document, items, fullest.expect("an example with elements"), &format!("{path}[]"));
     }
 }
 
@@ -96,11 +73,7 @@ fn type_and_schema_agree<Wire: Serialize + DeserializeOwned>(schema: &str, fille
     };
     let schema_value = &document["components"]["schemas"][schema];
     same_fields(&document, schema_value, &through_the_type(filled), schema);
-    assert_eq!(
-        names(&schema_value["required"]),
-        names(&through_the_type(least)),
-        "required of {schema}"
-    );
+    assert_eq!(names(&schema_value["required"]), names(&through_the_type(least)), "required of {schema}");
 }
 
 #[test]
@@ -116,16 +89,8 @@ fn the_fields_of_every_type_are_those_of_its_schema() {
 
 /// serde names every variant when it is given one that does not exist.
 fn variants<Wire: DeserializeOwned>() -> BTreeSet<String> {
-    let Err(error) = serde_json::from_str::<Wire>("\"?\"") else {
-        panic!("? is no variant")
-    };
-    error
-        .to_string()
-        .split('`')
-        .skip(3)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    let Err(error) = serde_json::from_str::<Wire>("\"?\"") else { panic!("? is no variant") };
+    error.to_string().split('`').skip(3).step_by(2).map(str::to_owned).collect()
 }
 
 #[test]
@@ -133,10 +98,7 @@ fn the_words_of_every_enum_are_those_of_its_schema() {
     let document = document();
     for (schema, words) in [
         ("Language", variants::<protocol::Language>()),
-        (
-            "ExecuteRequest/properties/workspace",
-            variants::<protocol::WorkspaceKind>(),
-        ),
+        ("ExecuteRequest/properties/workspace", variants::<protocol::WorkspaceKind>()),
         ("ExecuteRequest/properties/mode", variants::<protocol::Mode>()),
         ("InputFile/properties/encoding", variants::<protocol::Encoding>()),
         ("Status", variants::<protocol::Status>()),
@@ -148,30 +110,13 @@ fn the_words_of_every_enum_are_those_of_its_schema() {
         ("Health/properties/status", variants::<protocol::HealthStatus>()),
         ("Live/properties/status", variants::<protocol::LiveStatus>()),
         ("Ready/properties/status", variants::<protocol::ReadyStatus>()),
-        (
-            "IsolationState/properties/tier",
-            variants::<protocol::IsolationTier>(),
-        ),
-        (
-            "IsolationState/properties/seccomp",
-            variants::<protocol::SeccompState>(),
-        ),
-        (
-            "IsolationState/properties/proc",
-            variants::<protocol::ProcMount>(),
-        ),
-        (
-            "IsolationState/properties/cgroup",
-            variants::<protocol::CgroupVersion>(),
-        ),
-        (
-            "IsolationState/properties/memory",
-            variants::<protocol::MemoryWatch>(),
-        ),
+        ("IsolationState/properties/tier", variants::<protocol::IsolationTier>()),
+        ("IsolationState/properties/seccomp", variants::<protocol::SeccompState>()),
+        ("IsolationState/properties/proc", variants::<protocol::ProcMount>()),
+        ("IsolationState/properties/cgroup", variants::<protocol::CgroupVersion>()),
+        ("IsolationState/properties/memory", variants::<protocol::MemoryWatch>()),
     ] {
-        let listed = document
-            .pointer(&format!("/components/schemas/{schema}/enum"))
-            .unwrap();
+        let listed = document.pointer(&format!("/components/schemas/{schema}/enum")).unwrap();
         assert_eq!(names(listed), words, "{schema}");
         assert!(words.len() > 1, "{schema}");
     }
@@ -211,10 +156,7 @@ fn every_answer_has_a_request_id_and_a_content_type_and_every_operation_a_name()
         for (method, operation) in item.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
             assert!(operations.insert(id.to_owned()), "{id} twice");
-            assert!(
-                operation["responses"].get("default").is_some(),
-                "{method} {path} has no default answer"
-            );
+            assert!(operation["responses"].get("default").is_some(), "{method} {path} has no default answer");
             for (status, answer) in operation["responses"].as_object().unwrap() {
                 let answer = resolved(&document, answer);
                 let place = format!("{method} {path} {status}");
@@ -222,11 +164,7 @@ fn every_answer_has_a_request_id_and_a_content_type_and_every_operation_a_name()
                     answer["headers"]["X-Request-Id"]["$ref"], "#/components/headers/RequestId",
                     "{place}"
                 );
-                assert_eq!(
-                    answer["content"].as_object().map(serde_json::Map::len),
-                    Some(1),
-                    "{place}"
-                );
+                assert_eq!(answer["content"].as_object().map(serde_json::Map::len), Some(1), "{place}");
                 if status == "503" && path == "/execute" {
                     assert!(answer["headers"].get("Retry-After").is_some(), "{place}");
                 }

@@ -3,10 +3,7 @@
 //! Each case goes through both. Where the two may differ, the case says so: a schema cannot count bytes of UTF-8, compare
 //! elements of a list with each other, or see a field that was given twice.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends at the first surprise, in its helper functions too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise, in its helper functions too")]
 
 use executor::intake::{Ceilings, check, decode};
 use serde_json::{Value, json};
@@ -37,19 +34,11 @@ fn limit(name: &str, value: Value) -> Value {
 }
 
 fn encoded(content: &str) -> Value {
-    with(
-        "files",
-        json!([{"path": "a", "content": content, "encoding": "base64"}]),
-    )
+    with("files", json!([{"path": "a", "content": content, "encoding": "base64"}]))
 }
 
 fn many_variables(count: usize) -> Value {
-    with(
-        "env_vars",
-        (0..count)
-            .map(|number| (format!("A{number}"), json!("")))
-            .collect(),
-    )
+    with("env_vars", (0..count).map(|number| (format!("A{number}"), json!(""))).collect())
 }
 
 fn good() -> Vec<Value> {
@@ -68,10 +57,7 @@ fn good() -> Vec<Value> {
         with("env_vars", json!({"_a": "", "PATH": "x=y\n"})),
         many_variables(64),
         with("files", json!([])),
-        with(
-            "files",
-            json!([{"path": "a", "content": "\u{0}", "encoding": "utf8"}]),
-        ),
+        with("files", json!([{"path": "a", "content": "\u{0}", "encoding": "utf8"}])),
         with("limits", json!({})),
     ];
     bodies.extend(
@@ -79,10 +65,7 @@ fn good() -> Vec<Value> {
     );
     bodies.extend(["", "QQ==", "QUI=", "QUJD", "+/+/"].map(encoded));
     bodies.extend(
-        [
-            "a", "a/b.c", ".a", "..a", "...", "a/..b/.c", "é ü", "-x", "a\nb", "%2e%2e", "\\",
-        ]
-        .map(file),
+        ["a", "a/b.c", ".a", "..a", "...", "a/..b/.c", "é ü", "-x", "a\nb", "%2e%2e", "\\"].map(file),
     );
     bodies.extend([
         limit("memory_mb", json!(16)),
@@ -96,22 +79,9 @@ fn good() -> Vec<Value> {
         limit("max_output_bytes", json!(1024)),
         limit("max_output_bytes", json!(10_485_760)),
     ]);
-    let optional = [
-        "timeout",
-        "execution_id",
-        "session_id",
-        "workspace",
-        "event",
-        "stdin",
-        "mode",
-        "env_vars",
-    ];
-    bodies.extend(
-        optional
-            .into_iter()
-            .chain(["files", "limits"])
-            .map(|field| with(field, Value::Null)),
-    );
+    let optional =
+        ["timeout", "execution_id", "session_id", "workspace", "event", "stdin", "mode", "env_vars"];
+    bodies.extend(optional.into_iter().chain(["files", "limits"]).map(|field| with(field, Value::Null)));
     bodies.extend(
         [json!(0), json!(false), json!(""), json!([]), json!({"a": [1]})].map(|value| with("event", value)),
     );
@@ -145,10 +115,7 @@ fn bad() -> Vec<Value> {
         with("files", json!([{"path": "a"}])),
         with("files", json!([{"content": ""}])),
         with("files", json!([{"path": "a", "content": "", "mode": "0755"}])),
-        with(
-            "files",
-            json!([{"path": "a", "content": "", "encoding": "utf16"}]),
-        ),
+        with("files", json!([{"path": "a", "content": "", "encoding": "utf16"}])),
         with("files", json!(vec![json!({"path": "a", "content": ""}); 2])),
         with("limits", json!([])),
         limit("tmp_mb", json!(1)),
@@ -168,38 +135,17 @@ fn bad() -> Vec<Value> {
         limit("max_output_bytes", json!(1023)),
         limit("max_output_bytes", json!(10_485_761)),
     ];
-    let timeouts = [
-        json!(0),
-        json!(-1),
-        json!(-0.0),
-        json!(0.5),
-        json!(3600.1),
-        json!(3601),
-        json!(1e308),
-        json!("10"),
-    ];
+    let timeouts =
+        [json!(0), json!(-1), json!(-0.0), json!(0.5), json!(3600.1), json!(3601), json!(1e308), json!("10")];
     bodies.extend(
-        timeouts
-            .into_iter()
-            .chain([json!(u64::MAX), json!(true)])
-            .map(|value| with("timeout", value)),
+        timeouts.into_iter().chain([json!(u64::MAX), json!(true)]).map(|value| with("timeout", value)),
     );
-    let languages = [
-        "Python", "python3", "py", " python", "bash", "../sh", "python\0", "",
-    ];
+    let languages = ["Python", "python3", "py", " python", "bash", "../sh", "python\0", ""];
     bodies.extend(languages.map(|name| json!({"code": "x", "language": name})));
-    let ids = [
-        "", "exec_", "../../x", "/etc/x", "exec_a/b", "exec_..", "exec_.", "exec_\0", "exec_a\n", "exec_é",
-    ];
+    let ids =
+        ["", "exec_", "../../x", "/etc/x", "exec_a/b", "exec_..", "exec_.", "exec_\0", "exec_a\n", "exec_é"];
     bodies.extend(ids.map(|id| with("execution_id", json!(id))));
-    let ids = [
-        "exec_%2e%2e%2f",
-        "exec_?x=1#y",
-        "-exec_a",
-        "exec_a b",
-        "EXEC_a",
-        "a",
-    ];
+    let ids = ["exec_%2e%2e%2f", "exec_?x=1#y", "-exec_a", "exec_a b", "EXEC_a", "a"];
     bodies.extend(ids.map(|id| with("execution_id", json!(id))));
     bodies.push(with("execution_id", json!(format!("exec_{}", "x".repeat(65)))));
     let ids = ["", "-a", "_a", ".", "a.b", "a/b", "a\n", "é"];
@@ -207,18 +153,11 @@ fn bad() -> Vec<Value> {
     bodies.push(with("session_id", json!("x".repeat(65))));
     let names = ["", "1", "A=B", "A-B", "A B", "A\0", "é", "A\n"];
     bodies.extend(names.map(|name| with("env_vars", json!({name: "x"}))));
-    let paths = [
-        "", "/a", "..", ".", "a/..", "../a", "a/../b", "a//b", "a/", "./a", "a/./b", "a\0b", "/",
-    ];
+    let paths = ["", "/a", "..", ".", "a/..", "../a", "a/../b", "a//b", "a/", "./a", "a/./b", "a\0b", "/"];
     bodies.extend(paths.map(file));
-    bodies.push(file(
-        &"a/".repeat(2048).trim_end_matches('/').replace("a/a", "aa/a"),
-    ));
+    bodies.push(file(&"a/".repeat(2048).trim_end_matches('/').replace("a/a", "aa/a")));
     bodies.extend(
-        [
-            "Q", "QQ", "QQ=", "QR==", "Q Q=", "QQ==\n", "QUI-", "Q?==", "====", "QQ==QQ==",
-        ]
-        .map(encoded),
+        ["Q", "QQ", "QQ=", "QR==", "Q Q=", "QQ==\n", "QUI-", "Q?==", "====", "QQ==QQ=="].map(encoded),
     );
     bodies
 }
@@ -242,15 +181,10 @@ fn good_requests_are_accepted_by_the_daemon_and_by_the_document() {
     let schema = schema();
     for body in good() {
         let shown: String = body.to_string().chars().take(200).collect();
-        let refused = decode(body.to_string().as_bytes())
-            .and_then(|raw| check(raw, &Ceilings::default()))
-            .err();
+        let refused =
+            decode(body.to_string().as_bytes()).and_then(|raw| check(raw, &Ceilings::default())).err();
         assert_eq!(refused, None, "{shown}");
-        assert!(
-            schema.is_valid(&body),
-            "the document refuses {shown}: {:?}",
-            schema.validate(&body)
-        );
+        assert!(schema.is_valid(&body), "the document refuses {shown}: {:?}", schema.validate(&body));
     }
 }
 

@@ -18,10 +18,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Asks for a larger pipe buffer. Only speed depends on it, so a refusal (the user's share is used up) is not an error.
 pub fn widen_pipe(pipe: impl AsFd, bytes: i32) {
     if let Err(errno) = fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(bytes)) {
-        debug_assert!(
-            matches!(errno, nix::Error::EPERM | nix::Error::EBUSY),
-            "F_SETPIPE_SZ: {errno}"
-        );
+        debug_assert!(matches!(errno, nix::Error::EPERM | nix::Error::EBUSY), "F_SETPIPE_SZ: {errno}");
     }
 }
 
@@ -32,11 +29,7 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 }
 
 pub(crate) fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
-    let flag = if inheritable {
-        FdFlag::empty()
-    } else {
-        FdFlag::FD_CLOEXEC
-    };
+    let flag = if inheritable { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
     fcntl(fd, FcntlArg::F_SETFD(flag))?;
     Ok(())
 }
@@ -64,11 +57,7 @@ impl SealedFile {
 
 /// `O_PATH` on a file or directory: names it for later, grants nothing.
 pub fn open_path(path: &std::path::Path) -> io::Result<OwnedFd> {
-    Ok(nix::fcntl::open(
-        path,
-        OFlag::O_PATH | OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )?)
+    Ok(nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?)
 }
 
 /// Closes every descriptor above stderr but those in `keep`. Only for a process that owns no other descriptor yet: the
@@ -91,11 +80,7 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: close_range takes no pointers. That nothing in this process still uses these descriptors is the promise of
     // `close_all_except`'s caller.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) };
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Takes over the descriptor that was inherited under this number.

@@ -58,23 +58,13 @@ impl PidFd {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is open for as long as `self` lives; a null siginfo means "as kill(2) would".
         let result = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.0.as_raw_fd(),
-                libc::SIGKILL,
-                no_info,
-                0u32,
-            )
+            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, no_info, 0u32)
         };
         if result == 0 {
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        if error.raw_os_error() == Some(libc::ESRCH) {
-            Ok(())
-        } else {
-            Err(error)
-        }
+        if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
     }
 }
 

@@ -54,9 +54,5 @@ pub fn raise_open_files() -> io::Result<u64> {
 pub fn set_nice(nice: i32) -> io::Result<()> {
     // SAFETY: setpriority takes three integers; who = 0 is the calling process.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -43,18 +43,15 @@ pub struct Spawner {
 impl Spawner {
     pub fn start() -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel::<Request>();
-        thread::Builder::new()
-            .name("spawner".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                for (spawn, answer) in inbox {
-                    answer(run(spawn));
-                }
-                // Every sender is gone, yet children may live: this thread must outlast them.
-                loop {
-                    thread::park();
-                }
-            })?;
+        thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || {
+            for (spawn, answer) in inbox {
+                answer(run(spawn));
+            }
+            // Every sender is gone, yet children may live: this thread must outlast them.
+            loop {
+                thread::park();
+            }
+        })?;
         Ok(Self { requests })
     }
 

@@ -26,11 +26,7 @@ pub struct ExecuteRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspaceKind>,
     /// Raw JSON text: no number and no depth is lost on the way. `Some` of the text `null` is an event that is null.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "written"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "written")]
     pub event: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,

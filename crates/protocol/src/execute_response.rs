@@ -78,13 +78,7 @@ mod tests {
 
     #[test]
     fn causes_have_the_names_of_the_contract() {
-        assert_eq!(
-            serde_json::to_string(&Cause::WallTimeout).unwrap(),
-            "\"wall_timeout\""
-        );
-        assert_eq!(
-            serde_json::to_string(&Cause::DaemonShutdown).unwrap(),
-            "\"daemon_shutdown\""
-        );
+        assert_eq!(serde_json::to_string(&Cause::WallTimeout).unwrap(), "\"wall_timeout\"");
+        assert_eq!(serde_json::to_string(&Cause::DaemonShutdown).unwrap(), "\"daemon_shutdown\"");
     }
 }

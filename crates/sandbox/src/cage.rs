@@ -34,13 +34,7 @@ struct Bwrap {
 
 impl Cage {
     pub(crate) fn adopt(pid: u32) -> io::Result<Self> {
-        Ok(Self {
-            bwrap: Some(Bwrap {
-                pid,
-                fd: PidFd::open(pid)?,
-            }),
-            init: None,
-        })
+        Ok(Self { bwrap: Some(Bwrap { pid, fd: PidFd::open(pid)? }), init: None })
     }
 
     /// Takes hold of the sandbox's init.
@@ -116,10 +110,7 @@ impl Drop for Cage {
     fn drop(&mut self) {
         let Some(bwrap) = self.bwrap.take() else { return };
         let init = self.init.take();
-        let killed = init
-            .as_ref()
-            .map_or(Ok(()), |init| init.fd.kill())
-            .and(bwrap.fd.kill());
+        let killed = init.as_ref().map_or(Ok(()), |init| init.fd.kill()).and(bwrap.fd.kill());
         if let Err(error) = killed {
             tracing::error!(%error, "cleanup_failed");
         }

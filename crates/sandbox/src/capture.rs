@@ -52,9 +52,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn bytes(&self) -> u64 {
-        self.bytes
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.before.load(Ordering::Relaxed))
+        self.bytes.load(Ordering::Relaxed).saturating_sub(self.before.load(Ordering::Relaxed))
     }
 
     /// What it has said, if that is so far beyond its limit that the run counts as a flood, ended or not.
@@ -100,9 +98,7 @@ impl Capture {
 
     /// From here on what is written is the program's.
     pub fn mark_start(&self) {
-        self.progress
-            .before
-            .store(self.progress.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.progress.before.store(self.progress.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Waits for the end of the stream. Call it once every process that may write is dead.
@@ -110,10 +106,7 @@ impl Capture {
         let before = self.progress.before.load(Ordering::Relaxed);
         match self.task.await {
             Ok(buffer) => buffer.into_text(before),
-            Err(error) => Captured {
-                text: format!("[output lost: {error}]"),
-                ..Captured::default()
-            },
+            Err(error) => Captured { text: format!("[output lost: {error}]"), ..Captured::default() },
         }
     }
 }
@@ -132,13 +125,7 @@ impl Buffer {
     fn new(limit: Bytes) -> Self {
         let limit = usize::try_from(limit.0).unwrap_or(usize::MAX);
         let head_limit = limit / 2;
-        Self {
-            head: Vec::new(),
-            tail: VecDeque::new(),
-            head_limit,
-            tail_limit: limit - head_limit,
-            total: 0,
-        }
+        Self { head: Vec::new(), tail: VecDeque::new(), head_limit, tail_limit: limit - head_limit, total: 0 }
     }
 
     fn push(&mut self, mut bytes: &[u8]) {
@@ -161,11 +148,7 @@ impl Buffer {
             self.head.extend(self.tail);
             let text = decode(&self.head[skip..]);
             if text.len() <= limit {
-                return Captured {
-                    text,
-                    truncated: false,
-                    bytes_total,
-                };
+                return Captured { text, truncated: false, bytes_total };
             }
             let middle = text.floor_char_boundary(text.len() / 2);
             (text[..middle].to_owned(), text[middle..].to_owned())
@@ -177,11 +160,7 @@ impl Buffer {
         let half = limit.saturating_sub(notice.len()) / 2;
         let head = &head[..head.floor_char_boundary(half)];
         let tail = &tail[tail.ceil_char_boundary(tail.len().saturating_sub(half))..];
-        Captured {
-            text: [head, &notice, tail].concat(),
-            truncated: true,
-            bytes_total,
-        }
+        Captured { text: [head, &notice, tail].concat(), truncated: true, bytes_total }
     }
 }
 
@@ -199,22 +178,14 @@ fn end_at_character(bytes: &[u8]) -> &[u8] {
             0xF0..=0xF7 => 4,
             _ => 1,
         };
-        return if needed > back {
-            &bytes[..bytes.len() - back]
-        } else {
-            bytes
-        };
+        return if needed > back { &bytes[..bytes.len() - back] } else { bytes };
     }
     bytes
 }
 
 /// Without the rest of a character whose beginning was cut off.
 fn start_at_character(bytes: &[u8]) -> &[u8] {
-    let continuation = bytes
-        .iter()
-        .take(3)
-        .take_while(|byte| **byte & 0xC0 == 0x80)
-        .count();
+    let continuation = bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
     &bytes[continuation..]
 }
 
@@ -231,33 +202,16 @@ mod tests {
     #[test]
     fn what_fits_is_kept_to_the_byte() {
         let got = captured(10, &[b"01234", b"56789"]);
-        assert_eq!(
-            got,
-            Captured {
-                text: "0123456789".into(),
-                truncated: false,
-                bytes_total: 10
-            }
-        );
+        assert_eq!(got, Captured { text: "0123456789".into(), truncated: false, bytes_total: 10 });
     }
 
     #[test]
     fn beyond_the_limit_head_and_tail_stay_and_the_gap_is_named() {
-        let text: Vec<u8> = (0..10_000u32)
-            .flat_map(|n| format!("{n:04}\n").into_bytes())
-            .collect();
+        let text: Vec<u8> = (0..10_000u32).flat_map(|n| format!("{n:04}\n").into_bytes()).collect();
         let got = captured(1000, &[&text]);
-        assert!(
-            got.truncated && got.text.len() <= 1000 && got.bytes_total == 50_000,
-            "{}",
-            got.text.len()
-        );
+        assert!(got.truncated && got.text.len() <= 1000 && got.bytes_total == 50_000, "{}", got.text.len());
         assert!(got.text.starts_with("0000\n0001\n") && got.text.ends_with("9998\n9999\n"));
-        assert!(
-            got.text.contains("[... cut here: 50000 bytes in all ...]"),
-            "{}",
-            got.text
-        );
+        assert!(got.text.contains("[... cut here: 50000 bytes in all ...]"), "{}", got.text);
     }
 
     #[test]

@@ -51,13 +51,8 @@ pub struct ReceivedJob {
 pub enum Report {
     Ready,
     Started,
-    Result {
-        value: Box<RawValue>,
-    },
-    Error {
-        kind: ErrorKind,
-        limit: Option<InnerLimit>,
-    },
+    Result { value: Box<RawValue> },
+    Error { kind: ErrorKind, limit: Option<InnerLimit> },
 }
 
 /// A report as it is written. One flat struct, because serde buffers tagged enums and would lose the raw text of `value`.
@@ -84,46 +79,28 @@ enum ReportType {
 
 impl ReportFrame {
     pub fn ready() -> Self {
-        Self {
-            r#type: ReportType::Ready,
-            ..Self::default()
-        }
+        Self { r#type: ReportType::Ready, ..Self::default() }
     }
 
     pub fn started() -> Self {
-        Self {
-            r#type: ReportType::Started,
-            ..Self::default()
-        }
+        Self { r#type: ReportType::Started, ..Self::default() }
     }
 
     pub fn result(value: Box<RawValue>) -> Self {
-        Self {
-            r#type: ReportType::Result,
-            value: Some(value),
-            ..Self::default()
-        }
+        Self { r#type: ReportType::Result, value: Some(value), ..Self::default() }
     }
 
     pub fn error(kind: ErrorKind) -> Self {
-        Self {
-            r#type: ReportType::Error,
-            kind: Some(kind),
-            ..Self::default()
-        }
+        Self { r#type: ReportType::Error, kind: Some(kind), ..Self::default() }
     }
 
     fn checked(self) -> io::Result<Report> {
         Ok(match self.r#type {
             ReportType::Ready => Report::Ready,
             ReportType::Started => Report::Started,
-            ReportType::Result => Report::Result {
-                value: well_formed(self.value.unwrap_or_else(null))?,
-            },
+            ReportType::Result => Report::Result { value: well_formed(self.value.unwrap_or_else(null))? },
             ReportType::Error => Report::Error {
-                kind: self
-                    .kind
-                    .ok_or_else(|| io::Error::other("an error frame without a kind"))?,
+                kind: self.kind.ok_or_else(|| io::Error::other("an error frame without a kind"))?,
                 limit: self.limit,
             },
         })
@@ -194,9 +171,7 @@ pub async fn read_report(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Opti
 fn checked_length(length: [u8; 4], most: usize) -> io::Result<usize> {
     let length = u32::from_be_bytes(length) as usize;
     if length > most {
-        return Err(io::Error::other(format!(
-            "a frame of {length} bytes; at most {most} are allowed"
-        )));
+        return Err(io::Error::other(format!("a frame of {length} bytes; at most {most} are allowed")));
     }
     Ok(length)
 }
@@ -277,15 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_survive_the_trip_and_falsy_values_with_them() {
-        for value in [
-            "0",
-            "false",
-            "null",
-            "\"\"",
-            "[]",
-            "1e400",
-            "123456789012345678901234567890",
-        ] {
+        for value in ["0", "false", "null", "\"\"", "[]", "1e400", "123456789012345678901234567890"] {
             let bytes = encode(&ReportFrame::result(raw(value))).unwrap();
             let Some(Report::Result { value: got }) = read_report(&mut bytes.as_slice()).await.unwrap()
             else {
@@ -297,9 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_that_announces_too_much_is_refused_before_it_is_read() {
-        let error = read_report(&mut [0xff_u8, 0xff, 0xff, 0xff].as_slice())
-            .await
-            .unwrap_err();
+        let error = read_report(&mut [0xff_u8, 0xff, 0xff, 0xff].as_slice()).await.unwrap_err();
         assert!(error.to_string().contains("at most"), "{error}");
     }
 

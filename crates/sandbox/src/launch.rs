@@ -56,11 +56,7 @@ pub enum Start {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Verdict {
     /// The runtime ended by itself, or was killed from inside.
-    Ended {
-        end: End,
-        cpu_us: u64,
-        max_resident: u64,
-    },
+    Ended { end: End, cpu_us: u64, max_resident: u64 },
     /// It was never started.
     Failed { stage: String, error: String },
 }
@@ -73,17 +69,12 @@ pub enum End {
 
 /// Is this process the launcher rather than the daemon?
 pub fn is_launcher() -> bool {
-    std::env::args_os()
-        .next()
-        .is_some_and(|name| name == LAUNCHER_PATH)
+    std::env::args_os().next().is_some_and(|name| name == LAUNCHER_PATH)
 }
 
 /// The launcher's `main`.
 pub fn main() -> ExitCode {
-    match std::env::args()
-        .nth(1)
-        .map(|order| serde_json::from_str::<Order>(&order))
-    {
+    match std::env::args().nth(1).map(|order| serde_json::from_str::<Order>(&order)) {
         Some(Ok(order)) => {
             let status_fd = order.status_fd;
             let code = fds::close_all_except(&[order.job_fd, order.report_fd, status_fd])
@@ -101,24 +92,13 @@ fn supervise(order: Order, mut status: File) -> ExitCode {
         error: error.to_string(),
     });
     // The daemon may be gone; then nobody is left to be told.
-    let told = serde_json::to_vec(&verdict)
-        .map_err(io::Error::other)
-        .and_then(|line| status.write_all(&line));
+    let told =
+        serde_json::to_vec(&verdict).map_err(io::Error::other).and_then(|line| status.write_all(&line));
     match (verdict, told) {
-        (
-            Verdict::Ended {
-                end: End::Exited(code),
-                ..
-            },
-            Ok(()),
-        ) => ExitCode::from(code.to_le_bytes()[0]),
-        (
-            Verdict::Ended {
-                end: End::Signaled(signal),
-                ..
-            },
-            Ok(()),
-        ) => ExitCode::from((128 + signal).to_le_bytes()[0]),
+        (Verdict::Ended { end: End::Exited(code), .. }, Ok(())) => ExitCode::from(code.to_le_bytes()[0]),
+        (Verdict::Ended { end: End::Signaled(signal), .. }, Ok(())) => {
+            ExitCode::from((128 + signal).to_le_bytes()[0])
+        }
         (Verdict::Failed { .. }, _) | (_, Err(_)) => ExitCode::FAILURE,
     }
 }
@@ -144,17 +124,9 @@ fn run(order: Order) -> Result<Verdict, Failure> {
     let runtime = match order.start {
         Start::SelfTest => {
             self_test::report(job, report).map_err(at("self test"))?;
-            return Ok(Verdict::Ended {
-                end: End::Exited(0),
-                cpu_us: 0,
-                max_resident: 0,
-            });
+            return Ok(Verdict::Ended { end: End::Exited(0), cpu_us: 0, max_resident: 0 });
         }
-        Start::Runtime {
-            language: Language::Shell,
-            interpreter,
-            ..
-        } => {
+        Start::Runtime { language: Language::Shell, interpreter, .. } => {
             let mut report = File::from(report);
             match shell::receive(job, &mut report).map_err(at("receive the job"))? {
                 shell::Script::Ready { arguments, env } => {
@@ -163,19 +135,11 @@ fn run(order: Order) -> Result<Verdict, Failure> {
                         .map_err(at("start the interpreter"))?
                 }
                 shell::Script::Refused => {
-                    return Ok(Verdict::Ended {
-                        end: End::Exited(1),
-                        cpu_us: 0,
-                        max_resident: 0,
-                    });
+                    return Ok(Verdict::Ended { end: End::Exited(1), cpu_us: 0, max_resident: 0 });
                 }
             }
         }
-        Start::Runtime {
-            language: Language::Python | Language::Javascript,
-            interpreter,
-            arguments,
-        } => {
+        Start::Runtime { language: Language::Python | Language::Javascript, interpreter, arguments } => {
             let numbers = [&job, &report].map(spawn::number);
             let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).chain(numbers).collect();
             spawn::spawn_runtime(&interpreter, &arguments, &[job, report], None)

@@ -4,9 +4,9 @@
 //! program did, and only then what the program says of itself.
 
 use crate::channel::{ErrorKind, InnerLimit};
+use crate::facts::{ExitFacts, Kill, Reported};
 use crate::launch::End;
 use crate::program::Language;
-use crate::facts::{ExitFacts, Kill, Reported};
 use crate::stop::Stop;
 
 /// `status` of a finished run.
@@ -78,12 +78,7 @@ pub fn judge(facts: &ExitFacts) -> Outcome {
         (End::Signaled(signal), _) => Some(128 + signal),
     };
     match failed {
-        None => Outcome {
-            status: Status::Success,
-            exit_code: 0,
-            cause: Cause::Exit,
-            detail: None,
-        },
+        None => Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None },
         Some(code) => limit_behind(facts, end).unwrap_or_else(|| own_failure(facts, end, code)),
     }
 }
@@ -96,12 +91,9 @@ pub fn sandbox_error(message: String) -> Outcome {
 /// The outcome of a run that was stopped before its program was handed over.
 pub fn never_ran(stop: Stop) -> Outcome {
     match stop {
-        Stop::Cancelled => stopped(
-            Status::Cancelled,
-            Cause::Cancelled,
-            None,
-            "the execution was cancelled".into(),
-        ),
+        Stop::Cancelled => {
+            stopped(Status::Cancelled, Cause::Cancelled, None, "the execution was cancelled".into())
+        }
         Stop::DaemonShutdown => {
             let message = "the executor was shut down; send the execution again, to another one".into();
             stopped(Status::Error, Cause::DaemonShutdown, None, message)
@@ -119,12 +111,7 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
             let message = format!(
                 "the program ran into its timeout of {limit} s and was killed; raise `timeout` if it needs longer"
             );
-            stopped(
-                Status::Timeout,
-                Cause::WallTimeout,
-                Some((limit, observed.as_secs_f64())),
-                message,
-            )
+            stopped(Status::Timeout, Cause::WallTimeout, Some((limit, observed.as_secs_f64())), message)
         }
         Kill::Cpu { observed } => cpu_limit(facts, observed.as_secs_f64()),
         Kill::Memory { observed } => memory_limit(facts, observed.as_mib()),
@@ -134,12 +121,7 @@ fn judge_kill(facts: &ExitFacts, kill: Kill) -> Option<Outcome> {
                 "the program wrote {observed} bytes to one stream, far beyond the {limit} that are kept, and was killed; \
                  write large results to a file"
             );
-            stopped(
-                Status::Error,
-                Cause::OutputLimit,
-                Some((limit as f64, observed as f64)),
-                message,
-            )
+            stopped(Status::Error, Cause::OutputLimit, Some((limit as f64, observed as f64)), message)
         }
         Kill::Stopped(stop) => never_ran(stop),
     })
@@ -152,12 +134,9 @@ fn judge_leftovers(facts: &ExitFacts) -> Option<Outcome> {
             let end = End::Exited(1);
             Some(limit_behind(facts, end).unwrap_or_else(|| own_failure(facts, end, 1)))
         }
-        Reported::Value(_) | Reported::Nothing | Reported::Garbage => Some(Outcome {
-            status: Status::Success,
-            exit_code: 0,
-            cause: Cause::Exit,
-            detail: None,
-        }),
+        Reported::Value(_) | Reported::Nothing | Reported::Garbage => {
+            Some(Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None })
+        }
     }
 }
 
@@ -189,10 +168,7 @@ fn limit_behind(facts: &ExitFacts, end: End) -> Option<Outcome> {
         Some(SIGXFSZ) => return Some(file_limit(facts)),
         Some(_) | None => {}
     }
-    if let Reported::Error {
-        limit: Some(limit), ..
-    } = facts.reported
-    {
+    if let Reported::Error { limit: Some(limit), .. } = facts.reported {
         return Some(match limit {
             InnerLimit::Memory => memory_limit(facts, facts.peak_memory.as_mib()),
             InnerLimit::Processes => process_limit(facts),
@@ -225,17 +201,8 @@ fn own_failure(facts: &ExitFacts, end: End, exit_code: i32) -> Outcome {
             (Cause::Exit, format!("the program exited with {code}"))
         }
     };
-    let detail = Some(CauseDetail {
-        limit: None,
-        observed: None,
-        message,
-    });
-    Outcome {
-        status: Status::Failed,
-        exit_code,
-        cause,
-        detail,
-    }
+    let detail = Some(CauseDetail { limit: None, observed: None, message });
+    Outcome { status: Status::Failed, exit_code, cause, detail }
 }
 
 fn stopped(status: Status, cause: Cause, numbers: Option<(f64, f64)>, message: String) -> Outcome {
@@ -244,11 +211,7 @@ fn stopped(status: Status, cause: Cause, numbers: Option<(f64, f64)>, message: S
         status,
         exit_code: NOT_THE_PROGRAMS,
         cause,
-        detail: Some(CauseDetail {
-            limit,
-            observed,
-            message,
-        }),
+        detail: Some(CauseDetail { limit, observed, message }),
     }
 }
 
@@ -266,12 +229,7 @@ fn memory_limit(facts: &ExitFacts, observed: u64) -> Outcome {
         "the program needed more memory than its limit of {limit} MiB (it held {observed} MiB); raise `limits.memory_mb` or \
          use less"
     );
-    stopped(
-        Status::Error,
-        Cause::MemoryLimit,
-        Some((limit as f64, observed as f64)),
-        message,
-    )
+    stopped(Status::Error, Cause::MemoryLimit, Some((limit as f64, observed as f64)), message)
 }
 
 /// The most processes and threads that samples saw, without the interpreter's own.
@@ -285,12 +243,7 @@ fn process_limit(facts: &ExitFacts) -> Outcome {
     let message = format!(
         "the program needed more than its {limit} processes and threads; raise `limits.max_processes`"
     );
-    stopped(
-        Status::Error,
-        Cause::ProcessLimit,
-        Some((limit.into(), observed as f64)),
-        message,
-    )
+    stopped(Status::Error, Cause::ProcessLimit, Some((limit.into(), observed as f64)), message)
 }
 
 fn file_limit(facts: &ExitFacts) -> Outcome {

@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::limits::{Bytes, Limits};
 use crate::host::{HostFacts, Layout, ProcView, UserNamespaces};
+use crate::limits::{Bytes, Limits};
 use crate::runtimes::{Rlimits, Runtime};
 
 /// Where things are inside.
@@ -110,72 +110,41 @@ pub fn plan(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> SandboxPlan
 }
 
 fn mounts(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
-    let mut mounts = vec![Mount::ReadOnly {
-        host: "/usr".into(),
-        at: "/usr".into(),
-    }];
+    let mut mounts = vec![Mount::ReadOnly { host: "/usr".into(), at: "/usr".into() }];
     mounts.extend(host.layout.iter().map(|(at, layout)| match layout {
-        Layout::Link(to) => Mount::Symlink {
-            to: to.clone(),
-            at: at.clone(),
-        },
-        Layout::Directory => Mount::ReadOnly {
-            host: at.clone(),
-            at: at.clone(),
-        },
+        Layout::Link(to) => Mount::Symlink { to: to.clone(), at: at.clone() },
+        Layout::Directory => Mount::ReadOnly { host: at.clone(), at: at.clone() },
     }));
     // Enough of /etc for the dynamic linker, for TLS and for the time zone; nothing that names a user of the host.
     mounts.extend(
-        [
-            "/etc/ld.so.cache",
-            "/etc/alternatives",
-            "/etc/localtime",
-            "/etc/ssl/certs",
-            "/etc/mime.types",
-        ]
-        .map(|path| Mount::ReadOnlyIfThere {
-            host: path.into(),
-            at: path.into(),
-        }),
+        ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]
+            .map(|path| Mount::ReadOnlyIfThere { host: path.into(), at: path.into() }),
     );
     mounts.extend(
         [
             ("/etc/passwd", "sandbox:x:1000:1000:sandbox:/tmp:/bin/sh\n"),
             ("/etc/group", "sandbox:x:1000:\n"),
-            (
-                "/etc/nsswitch.conf",
-                "passwd: files\ngroup: files\nhosts: files\n",
-            ),
+            ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
             ("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
         ]
-        .map(|(at, text)| Mount::File {
-            content: text.as_bytes().into(),
-            at: at.to_owned(),
-        }),
+        .map(|(at, text)| Mount::File { content: text.as_bytes().into(), at: at.to_owned() }),
     );
     mounts.push(Mount::Proc(host.capabilities.proc));
     // bubblewrap's /dev is an unsized, writable tmpfs, and its /dev/shm a directory in it: give shm a size, close the rest.
     mounts.extend([
         Mount::Dev,
-        Mount::Tmpfs {
-            size: limits.tmp,
-            at: "/dev/shm",
-        },
+        Mount::Tmpfs { size: limits.tmp, at: "/dev/shm" },
         Mount::ReadOnlyFromHere { at: "/dev" },
-        Mount::Tmpfs {
-            size: limits.tmp,
-            at: "/tmp",
-        },
-        Mount::Symlink {
-            to: "../tmp".into(),
-            at: "/var/tmp".into(),
-        },
+        Mount::Tmpfs { size: limits.tmp, at: "/tmp" },
+        Mount::Symlink { to: "../tmp".into(), at: "/var/tmp".into() },
         Mount::Launcher,
     ]);
-    mounts.extend(runtime.runner.iter().map(|runner| Mount::File {
-        content: Arc::clone(&runner.content),
-        at: runner.path(),
-    }));
+    mounts.extend(
+        runtime
+            .runner
+            .iter()
+            .map(|runner| Mount::File { content: Arc::clone(&runner.content), at: runner.path() }),
+    );
     mounts.extend([
         Mount::Tmpfs {
             // The code as a file and, for a shell script, the event: no larger than the request they came in,
@@ -192,21 +161,13 @@ fn mounts(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
 
 fn environment(runtime: &Runtime) -> Vec<(&'static str, String)> {
     let mut env = vec![
-        (
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        ),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("HOME", "/tmp".to_owned()),
         ("TMPDIR", "/tmp".to_owned()),
         ("USER", "sandbox".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
     ];
-    env.extend(
-        runtime
-            .env()
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
+    env.extend(runtime.env().iter().map(|(name, value)| (*name, (*value).to_owned())));
     env
 }
 

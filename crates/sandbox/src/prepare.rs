@@ -19,10 +19,10 @@ use crate::bwrap::{status, stderr};
 use crate::cage::Cage;
 use crate::capture::Capture;
 use crate::channel::{self, Report};
+use crate::host::Host;
 use crate::launch::{Start, Verdict};
 use crate::limits::Limits;
 use crate::plan::{self, SandboxPlan};
-use crate::host::Host;
 use crate::runtimes::Runtime;
 use crate::usage::{Measured, Sampler};
 use crate::wires::{self, Wires, read_verdict};
@@ -91,7 +91,10 @@ impl PrepareError {
         match self.obstacle {
             Some(obstacle) => format!("the sandbox could not be built: {obstacle}"),
             None => {
-                format!("the sandbox could not be built (stage: {}); the executor's log says why", self.stage.name())
+                format!(
+                    "the sandbox could not be built (stage: {}); the executor's log says why",
+                    self.stage.name()
+                )
             }
         }
     }
@@ -131,10 +134,7 @@ pub(crate) async fn boot(
     let pid = spawned
         .await
         .unwrap_or_else(|_gone| Err(io::Error::other("the spawner thread is gone")))
-        .map_err(PrepareError::io(
-            Stage::Spawn,
-            &format!("cannot start {}", host.bwrap.display()),
-        ))?;
+        .map_err(PrepareError::io(Stage::Spawn, &format!("cannot start {}", host.bwrap.display())))?;
     let mut cage = Cage::adopt(pid).map_err(PrepareError::io(Stage::Spawn, "cannot watch bubblewrap"))?;
     let mut wires = wires;
 
@@ -146,21 +146,15 @@ pub(crate) async fn boot(
             let sampler = Sampler::new(init);
             let before = Measured::starting_at(sampler.booted());
             let limits = limits.clone();
-            Ok(Prepared {
-                cage,
-                sampler,
-                before,
-                wires,
-                stdout,
-                stderr,
-                took: began.elapsed(),
-                limits,
-            })
+            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, took: began.elapsed(), limits })
         }
         Ok(Err(stage)) => Err(explain(stage, cage, wires, stderr).await),
         Err(_elapsed) => {
             cage.destroy().await;
-            Err(PrepareError::new(Stage::Boot, format!("it was not ready after {} s", BOOT_DEADLINE.as_secs())))
+            Err(PrepareError::new(
+                Stage::Boot,
+                format!("it was not ready after {} s", BOOT_DEADLINE.as_secs()),
+            ))
         }
     }
 }
@@ -188,12 +182,17 @@ async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) ->
     cage.destroy().await;
     let said = stderr.finish().await.text;
     if let Some(Verdict::Failed { stage, error }) = read_verdict(&mut wires.verdict).await {
-        return PrepareError::new(Stage::Launcher, format!("the launcher could not apply the {stage} ({error})"));
+        return PrepareError::new(
+            Stage::Launcher,
+            format!("the launcher could not apply the {stage} ({error})"),
+        );
     }
     let obstacle = stderr::find(&said);
     let what = match (stage, obstacle) {
         (Stage::Boot, None) => format!("the interpreter did not boot; it said: {}", said.trim()),
-        (Stage::Spawn | Stage::Namespaces | Stage::Launcher | Stage::Boot, _) => stderr::explain(&said).to_string(),
+        (Stage::Spawn | Stage::Namespaces | Stage::Launcher | Stage::Boot, _) => {
+            stderr::explain(&said).to_string()
+        }
     };
     PrepareError { stage, what, obstacle }
 }

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::bwrap::stderr::Obstacle;
 use crate::cage::Cage;
 use crate::channel::{self, Report};
+use crate::facts::Reported;
 use crate::host::{Capabilities, Host, HostFacts, Installed, Layout, ProcView, Shortfall, UserNamespaces};
 use crate::launch::Start;
 use crate::limits::{Bytes, Limits};
@@ -34,7 +35,6 @@ use crate::prepare::{self, PrepareError};
 use crate::program::{Language, Mode, Program};
 use crate::runtimes::{COMPILE_PYTHON_RUNNER, Runtime};
 use crate::self_test::{self, Expectations};
-use crate::facts::Reported;
 use crate::stop;
 
 /// Why this host cannot be used.
@@ -47,10 +47,7 @@ pub enum ProbeError {
     #[error("bubblewrap does not run: {0}")]
     BubblewrapBroken(#[source] io::Error),
     #[error("{what}")]
-    Obstacle {
-        obstacle: Option<Obstacle>,
-        what: String,
-    },
+    Obstacle { obstacle: Option<Obstacle>, what: String },
     #[error("a sandbox does not hold what it must: {}", .0.join("; "))]
     SelfTest(Vec<String>),
     #[error("no language works in this container: {}; install one, for example: apt-get install python3", .0.join("; "))]
@@ -70,12 +67,8 @@ impl Host {
             .into_iter()
             .find(|path| path.exists());
         let bwrap = bwrap.ok_or(ProbeError::NoBubblewrap)?;
-        let version = ask(&spawner, &bwrap, "--version")
-            .await
-            .map_err(ProbeError::BubblewrapBroken)?;
-        let options = ask(&spawner, &bwrap, "--help")
-            .await
-            .map_err(ProbeError::BubblewrapBroken)?;
+        let version = ask(&spawner, &bwrap, "--version").await.map_err(ProbeError::BubblewrapBroken)?;
+        let options = ask(&spawner, &bwrap, "--help").await.map_err(ProbeError::BubblewrapBroken)?;
         let mut host = Self {
             spawner,
             bwrap,
@@ -89,9 +82,9 @@ impl Host {
                 largest_job,
                 layout: layout(),
                 capabilities: Capabilities {
-                proc: ProcView::Private,
-                user_namespaces: UserNamespaces::Disabled,
-                binds_descriptors: options.contains("--bind-fd"),
+                    proc: ProcView::Private,
+                    user_namespaces: UserNamespaces::Disabled,
+                    binds_descriptors: options.contains("--bind-fd"),
                 },
             },
             languages: Vec::new(),
@@ -111,20 +104,13 @@ impl Host {
                 Err(error) => error,
             };
             let obstacle = error.obstacle;
-            let Capabilities {
-                proc,
-                user_namespaces,
-                ..
-            } = &mut self.facts.capabilities;
+            let Capabilities { proc, user_namespaces, .. } = &mut self.facts.capabilities;
             match obstacle {
                 Some(obstacle @ Obstacle::ProcMasked) if *proc == ProcView::Private => {
                     if in_initial_pid_namespace() {
                         let what =
                             format!("{obstacle}; and its /proc shows the whole host, so it cannot be shared");
-                        return Err(ProbeError::Obstacle {
-                            obstacle: Some(obstacle),
-                            what,
-                        });
+                        return Err(ProbeError::Obstacle { obstacle: Some(obstacle), what });
                     }
                     *proc = ProcView::Shared;
                     self.shortfalls.push(Shortfall::Obstacle(obstacle));
@@ -136,10 +122,7 @@ impl Host {
                     self.shortfalls.push(Shortfall::Obstacle(obstacle));
                 }
                 Some(_) | None => {
-                    return Err(ProbeError::Obstacle {
-                        obstacle,
-                        what: error.to_string(),
-                    });
+                    return Err(ProbeError::Obstacle { obstacle, what: error.to_string() });
                 }
             }
         }
@@ -152,7 +135,11 @@ impl Host {
     }
 
     /// What does not hold inside a sandbox built by `plan`, one sentence each.
-    pub async fn self_test(&self, plan: &SandboxPlan, workspace: &OwnedFd) -> Result<Vec<String>, PrepareError> {
+    pub async fn self_test(
+        &self,
+        plan: &SandboxPlan,
+        workspace: &OwnedFd,
+    ) -> Result<Vec<String>, PrepareError> {
         let limits = probe_limits();
         let mut prepared = prepare::boot(self, plan, Start::SelfTest, &limits, workspace).await?;
         let report = channel::read_report(&mut prepared.wires.report).await;
@@ -185,11 +172,7 @@ impl Host {
                 }
             }
         }
-        if self.languages.is_empty() {
-            Err(ProbeError::NoLanguage(reasons))
-        } else {
-            Ok(())
-        }
+        if self.languages.is_empty() { Err(ProbeError::NoLanguage(reasons)) } else { Ok(()) }
     }
 
     /// Has a language run a program of ours, the way it will run anybody's.
@@ -262,11 +245,7 @@ fn layout() -> Vec<(PathBuf, Layout)> {
         Err(_) if path.is_dir() => Some(Layout::Directory),
         Err(_) => None,
     };
-    names
-        .map(PathBuf::from)
-        .into_iter()
-        .filter_map(|path| look(&path).map(|layout| (path, layout)))
-        .collect()
+    names.map(PathBuf::from).into_iter().filter_map(|path| look(&path).map(|layout| (path, layout))).collect()
 }
 
 /// The inode of the first pid namespace is a constant of the kernel (`PROC_PID_INIT_INO`).
@@ -299,10 +278,7 @@ async fn ask(spawner: &Spawner, program: &Path, option: &str) -> io::Result<Stri
     let pid = spawned.await.map_err(io::Error::other)??;
     let cage = Cage::adopt(pid)?;
     let mut text = String::new();
-    pipe::Receiver::from_owned_fd(ours)?
-        .take(64 * 1024)
-        .read_to_string(&mut text)
-        .await?;
+    pipe::Receiver::from_owned_fd(ours)?.take(64 * 1024).read_to_string(&mut text).await?;
     cage.reap().await;
     Ok(text)
 }

@@ -12,8 +12,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{self, ReportFrame};
-use crate::plan::{CODE_DIR, WORKSPACE_PATH};
 use crate::host::ProcView;
+use crate::plan::{CODE_DIR, WORKSPACE_PATH};
 use crate::runtimes::Rlimits;
 
 const NAMESPACES: [&str; 7] = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"];
@@ -89,15 +89,10 @@ fn look_around() -> io::Result<Observed> {
             .map(|dir| (*dir).to_owned())
             .collect(),
         interfaces: interfaces()?,
-        environment: std::env::vars_os()
-            .map(|(name, _)| name.to_string_lossy().into_owned())
-            .collect(),
+        environment: std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
         root_entries: names("/")?,
         limits: limits.lines().skip(1).filter_map(parse_limit).collect(),
-        processes: names("/proc")?
-            .iter()
-            .filter(|name| name.parse::<u32>().is_ok())
-            .count(),
+        processes: names("/proc")?.iter().filter(|name| name.parse::<u32>().is_ok()).count(),
     })
 }
 
@@ -127,11 +122,7 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         ("CapBnd", "0000000000000000"),
         ("CapAmb", "0000000000000000"),
     ] {
-        let seen = observed
-            .status
-            .get(name)
-            .map(|seen| words(seen))
-            .unwrap_or_default();
+        let seen = observed.status.get(name).map(|seen| words(seen)).unwrap_or_default();
         must(seen == value, format!("{name} is '{seen}' and must be '{value}'"));
     }
     must(
@@ -139,49 +130,22 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         format!("the uid map is '{}'", observed.uid_map),
     );
     must(observed.setgroups == "deny", "setgroups is not denied".to_owned());
-    must(
-        observed.hostname == "sandbox",
-        format!("the host name is '{}'", observed.hostname),
-    );
+    must(observed.hostname == "sandbox", format!("the host name is '{}'", observed.hostname));
     must(observed.oom_score_adj == "1000", format!("oom_score_adj is {}", observed.oom_score_adj));
     for place in READ_ONLY {
-        must(
-            !observed.writable.iter().any(|dir| dir == place),
-            format!("{place} is writable"),
-        );
+        must(!observed.writable.iter().any(|dir| dir == place), format!("{place} is writable"));
     }
     for place in WRITABLE {
-        must(
-            observed.writable.iter().any(|dir| dir == place),
-            format!("{place} is not writable"),
-        );
+        must(observed.writable.iter().any(|dir| dir == place), format!("{place} is not writable"));
     }
-    must(
-        observed.interfaces == ["lo"],
-        format!("network interfaces: {}", observed.interfaces.join(", ")),
-    );
+    must(observed.interfaces == ["lo"], format!("network interfaces: {}", observed.interfaces.join(", ")));
     for name in &observed.environment {
         let known = ["PATH", "HOME", "TMPDIR", "USER", "LANG", "PWD"].contains(&name.as_str());
         must(known, format!("the environment holds {name}"));
     }
     for name in &observed.root_entries {
-        let known = [
-            "bin",
-            "code",
-            "dev",
-            "etc",
-            "proc",
-            "sbin",
-            "sbx",
-            "tmp",
-            "usr",
-            "var",
-            "workspace",
-        ];
-        must(
-            known.contains(&name.as_str()) || name.starts_with("lib"),
-            format!("the root holds /{name}"),
-        );
+        let known = ["bin", "code", "dev", "etc", "proc", "sbin", "sbx", "tmp", "usr", "var", "workspace"];
+        must(known.contains(&name.as_str()) || name.starts_with("lib"), format!("the root holds /{name}"));
     }
     for (name, value) in [
         ("Max processes", expected.rlimits.processes),
@@ -197,10 +161,9 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
     }
     match expected.proc {
         // This process and the sandbox's init.
-        ProcView::Private => must(
-            observed.processes == 2,
-            format!("{} processes are visible", observed.processes),
-        ),
+        ProcView::Private => {
+            must(observed.processes == 2, format!("{} processes are visible", observed.processes))
+        }
         ProcView::Shared => {}
     }
     broken
@@ -225,9 +188,7 @@ fn interfaces() -> io::Result<Vec<String>> {
 }
 
 fn names(dir: &str) -> io::Result<Vec<String>> {
-    fs::read_dir(dir)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn link(path: &str) -> io::Result<String> {

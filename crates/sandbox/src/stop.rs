@@ -26,11 +26,7 @@ pub fn switch() -> (Stopper, Stopped) {
 impl Stopped {
     /// Ends when somebody wants the run to end; `None` when nobody can any more.
     pub async fn wanted(&mut self) -> Option<Stop> {
-        self.0
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|reason| *reason)
+        self.0.wait_for(Option::is_some).await.ok().and_then(|reason| *reason)
     }
 }
 

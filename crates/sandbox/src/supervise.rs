@@ -68,23 +68,12 @@ impl Prepared {
 
     /// Hands the program over. User code runs from here on, and the wall clock with it.
     pub fn start(self, program: Program, stopped: Stopped) -> Running {
-        Running {
-            task: tokio::spawn(supervise(self, program, stopped)),
-        }
+        Running { task: tokio::spawn(supervise(self, program, stopped)) }
     }
 }
 
 async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Finished {
-    let Prepared {
-        cage,
-        sampler,
-        wires,
-        stdout,
-        stderr,
-        limits,
-        before,
-        ..
-    } = prepared;
+    let Prepared { cage, sampler, wires, stdout, stderr, limits, before, .. } = prepared;
     let began = Instant::now();
     let language = program.language;
     let mut helpers = tokio::task::JoinSet::new();
@@ -130,11 +119,7 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
     let exit_code = exit_code.await.ok().flatten();
     let mut verdict = wires.verdict;
     let end = match read_verdict(&mut verdict).await {
-        Some(Verdict::Ended {
-            end,
-            cpu_us,
-            max_resident,
-        }) => {
+        Some(Verdict::Ended { end, cpu_us, max_resident }) => {
             measured.runtime = Some((Duration::from_micros(cpu_us), Bytes(max_resident)));
             Some(end)
         }
@@ -169,9 +154,7 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
 /// Writes the job and the standard input, each as fast as the other end reads. A reader that leaves early is its own affair.
 async fn hand_over(mut job: pipe::Sender, mut stdin: pipe::Sender, program: Program, limits: Limits) {
     let deadline = SystemTime::now() + limits.wall;
-    let since_epoch = deadline
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let frame = channel::encode(&JobFrame {
         execution_id: &program.execution_id,
         mode: program.mode,

@@ -90,11 +90,7 @@ struct Seen {
 
 impl Sampler {
     pub fn new(init: u32) -> Self {
-        Self {
-            init,
-            ticks: procfs::ticks_per_second(),
-            page: procfs::page_size(),
-        }
+        Self { init, ticks: procfs::ticks_per_second(), page: procfs::page_size() }
     }
 
     /// Never fails: a sandbox that is gone uses nothing.
@@ -127,7 +123,8 @@ impl Sampler {
 
     /// CPU time so far, of such a sandbox. Cheaper than a sample: this is on the way of every answer.
     pub fn booted(&self) -> Sample {
-        let spent: Vec<Duration> = self.at_boot().into_iter().map(|pid| cpu_time(pid).unwrap_or_default()).collect();
+        let spent: Vec<Duration> =
+            self.at_boot().into_iter().map(|pid| cpu_time(pid).unwrap_or_default()).collect();
         let program_cpu = spent.get(2).copied().unwrap_or_default();
         Sample { cpu: spent.iter().sum(), program_cpu, ..Sample::default() }
     }
@@ -167,15 +164,9 @@ impl Sampler {
                 continue;
             };
             // The launcher was the first child of init, and pids of one boot only grow until they wrap.
-            let launcher = (pid == self.init)
-                .then(|| children.iter().min().copied())
-                .flatten();
+            let launcher = (pid == self.init).then(|| children.iter().min().copied()).flatten();
             pending.extend(children.into_iter().map(|child| {
-                let whose = if Some(child) == launcher {
-                    Whose::Ours
-                } else {
-                    Whose::Programs
-                };
+                let whose = if Some(child) == launcher { Whose::Ours } else { Whose::Programs };
                 (child, whose)
             }));
             walked.push(seen);
@@ -187,12 +178,8 @@ impl Sampler {
         let process = Process::new(i32::try_from(pid).ok()?).ok()?;
         let stat = process.stat().ok()?;
         let memory = process.statm().ok()?;
-        let children = process
-            .tasks()
-            .ok()?
-            .filter_map(|task| task.ok()?.children().ok())
-            .flatten()
-            .collect();
+        let children =
+            process.tasks().ok()?.filter_map(|task| task.ok()?.children().ok()).flatten().collect();
         let waited_for = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0) * 1000 / self.ticks;
         let seen = Seen {
             whose,
@@ -215,9 +202,7 @@ fn children(pid: u32) -> Vec<u32> {
 fn proportional_size(process: &Process) -> ProcResult<u64> {
     let rollup = process.smaps_rollup()?;
     let map = rollup.memory_map_rollup.into_iter().next();
-    Ok(map
-        .and_then(|map| map.extension.map.get("Pss").copied())
-        .unwrap_or_default())
+    Ok(map.and_then(|map| map.extension.map.get("Pss").copied()).unwrap_or_default())
 }
 
 /// Everything that was measured of a run, and its sum.
@@ -237,11 +222,7 @@ pub struct Measured {
 
 impl Measured {
     pub fn starting_at(before: Sample) -> Self {
-        Self {
-            before,
-            runtime_before: before.program_cpu,
-            ..Self::default()
-        }
+        Self { before, runtime_before: before.program_cpu, ..Self::default() }
     }
 
     pub fn observe(&mut self, sample: Sample) {
@@ -258,10 +239,7 @@ impl Measured {
     pub fn usage(&self) -> Usage {
         let sampled_cpu = self.sampled_cpu();
         let (cpu, cpu_source) = match self.runtime {
-            Some((cpu, _)) => (
-                sampled_cpu.max(cpu.saturating_sub(self.runtime_before)),
-                CpuSource::Rusage,
-            ),
+            Some((cpu, _)) => (sampled_cpu.max(cpu.saturating_sub(self.runtime_before)), CpuSource::Rusage),
             None => (sampled_cpu, CpuSource::Poller),
         };
         let (peak_memory, memory_source) = match self.runtime {

@@ -46,9 +46,7 @@ impl Watch<'_> {
         loop {
             let [stdout, stderr] = &self.streams;
             let deadline = self.began + self.limits.wall;
-            let leave_by = self
-                .answered
-                .map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
+            let leave_by = self.answered.map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
             let turn = tokio::select! {
                 // Requests and the clock come before samples: a busy sampler must not delay a deadline.
                 biased;
@@ -88,10 +86,7 @@ impl Watch<'_> {
             return Some(Kill::Memory { observed: sample.memory });
         }
         let cpu = self.measured.sampled_cpu();
-        self.limits
-            .cpu
-            .filter(|limit| cpu > *limit)
-            .map(|_| Kill::Cpu { observed: cpu })
+        self.limits.cpu.filter(|limit| cpu > *limit).map(|_| Kill::Cpu { observed: cpu })
     }
 
     /// Often at first, because most runs are short; often near a limit, because that is where it matters; else rarely.
@@ -103,9 +98,8 @@ impl Watch<'_> {
             50..80 => Duration::from_millis(20),
             _ => Duration::from_millis(100),
         };
-        let by_cpu = self.limits.cpu.map_or(by_memory, |limit| {
-            limit.saturating_sub(self.measured.sampled_cpu()) / 4
-        });
+        let by_cpu =
+            self.limits.cpu.map_or(by_memory, |limit| limit.saturating_sub(self.measured.sampled_cpu()) / 4);
         by_memory.min(age).min(by_cpu).max(FIRST_SAMPLE)
     }
 }

@@ -51,13 +51,9 @@ pub(crate) fn lay(
     let (our_verdict, verdict) = fds::pipe()?;
     let (our_status, status) = fds::pipe()?;
     let (gate, our_gate) = fds::pipe()?;
-    for fd in [
-        our_stdin.as_fd(),
-        our_job.as_fd(),
-        our_report.as_fd(),
-        our_verdict.as_fd(),
-        our_status.as_fd(),
-    ] {
+    for fd in
+        [our_stdin.as_fd(), our_job.as_fd(), our_report.as_fd(), our_verdict.as_fd(), our_status.as_fd()]
+    {
         fds::set_nonblocking(fd)?;
     }
     let order = Order {

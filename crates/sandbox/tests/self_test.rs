@@ -3,17 +3,21 @@
 //!
 //! Without the usual harness, because this program is also the launcher inside.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test: a surprise ends it, and what it found is said")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test: a surprise ends it, and what it found is said"
+)]
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use linux::identity::{self, Identity};
 use linux::spawn::Spawner;
+use sandbox::host::Host;
 use sandbox::launch;
 use sandbox::limits::Bytes;
 use sandbox::plan::{Mount, Namespace, SandboxPlan};
-use sandbox::host::Host;
 use sandbox::probe::open_launcher;
 
 fn main() -> ExitCode {
@@ -47,21 +51,49 @@ fn main() -> ExitCode {
 type Case = (&'static str, fn(&mut SandboxPlan), &'static str);
 
 const CASES: [Case; 12] = [
-    ("network namespace", |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Net), "net namespace"),
-    ("ipc namespace", |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Ipc), "ipc namespace"),
-    ("cgroup namespace", |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Cgroup), "cgroup namespace"),
-    ("closed root", |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/" }), "/ is writable"),
-    ("closed /dev", |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/dev" }), "/dev is writable"),
+    (
+        "network namespace",
+        |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Net),
+        "net namespace",
+    ),
+    (
+        "ipc namespace",
+        |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Ipc),
+        "ipc namespace",
+    ),
+    (
+        "cgroup namespace",
+        |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Cgroup),
+        "cgroup namespace",
+    ),
+    (
+        "closed root",
+        |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/" }),
+        "/ is writable",
+    ),
+    (
+        "closed /dev",
+        |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/dev" }),
+        "/dev is writable",
+    ),
     ("clean environment", |plan| plan.env.push(("INTERNAL_API_TOKEN", "x".into())), "INTERNAL_API_TOKEN"),
-    ("bare root", |plan| plan.mounts.insert(0, Mount::ReadOnly { host: "/opt".into(), at: "/opt".into() }), "/opt"),
+    (
+        "bare root",
+        |plan| plan.mounts.insert(0, Mount::ReadOnly { host: "/opt".into(), at: "/opt".into() }),
+        "/opt",
+    ),
     ("limit of processes", |plan| plan.rlimits.processes += 1, "Max processes"),
     ("limit of open files", |plan| plan.rlimits.open_files += 1, "Max open files"),
     ("limit of file size", |plan| plan.rlimits.file_size += 1, "Max file size"),
     ("limit of data", |plan| plan.rlimits.data += 1, "Max data size"),
-    ("writable workspace", |plan| {
-        let closed = Mount::ReadOnlyFromHere { at: sandbox::plan::WORKSPACE_PATH };
-        plan.mounts.insert(plan.mounts.len() - 1, closed);
-    }, "/workspace is not writable"),
+    (
+        "writable workspace",
+        |plan| {
+            let closed = Mount::ReadOnlyFromHere { at: sandbox::plan::WORKSPACE_PATH };
+            plan.mounts.insert(plan.mounts.len() - 1, closed);
+        },
+        "/workspace is not writable",
+    ),
 ];
 
 async fn run(host: &Host, workspace: &OwnedFd) -> usize {
@@ -79,7 +111,11 @@ async fn run(host: &Host, workspace: &OwnedFd) -> usize {
         let mut plan = host.self_test_plan();
         leave_out(&mut plan);
         let seen = host.self_test(&plan, workspace).await.unwrap();
-        report(&format!("a missing {name} is noticed"), seen.iter().any(|sentence| sentence.contains(word)), &seen);
+        report(
+            &format!("a missing {name} is noticed"),
+            seen.iter().any(|sentence| sentence.contains(word)),
+            &seen,
+        );
     }
     failed
 }

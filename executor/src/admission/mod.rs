@@ -70,10 +70,7 @@ impl Admission {
             concurrency,
             pace: Pace::default(),
         };
-        Self {
-            shared: Arc::new(Mutex::new(state)),
-            idle: Arc::new(Notify::new()),
-        }
+        Self { shared: Arc::new(Mutex::new(state)), idle: Arc::new(Notify::new()) }
     }
 
     /// Decides at once; the waiting is in [`Waiting::admitted`].
@@ -83,17 +80,13 @@ impl Admission {
     pub fn submit(&self, place: Place) -> Result<Waiting, Refused> {
         let mut state = self.lock();
         if state.doors == Doors::Closed {
-            return Err(Refused::ShuttingDown {
-                retry_after: state.retry_after(),
-            });
+            return Err(Refused::ShuttingDown { retry_after: state.retry_after() });
         }
         let id = Id(state.next);
         state.next += 1;
         let wake = match state.queue.submit(id, place) {
             Decision::Refuse => {
-                return Err(Refused::QueueFull {
-                    retry_after: state.retry_after(),
-                });
+                return Err(Refused::QueueFull { retry_after: state.retry_after() });
             }
             Decision::Run => {
                 state.began.insert(id, Instant::now());
@@ -105,13 +98,7 @@ impl Admission {
                 Some(wake)
             }
         };
-        Ok(Waiting {
-            seat: Seat {
-                admission: self.clone(),
-                id,
-            },
-            wake,
-        })
+        Ok(Waiting { seat: Seat { admission: self.clone(), id }, wake })
     }
 
     /// From now on everybody is refused, and those who wait are told. What runs goes on.
@@ -224,9 +211,9 @@ impl Waiting {
             None => Ok(Ticket { _seat: seat }),
             Some(wake) => match wake.await {
                 Ok(()) => Ok(Ticket { _seat: seat }),
-                Err(_shutting_down) => Err(Refused::ShuttingDown {
-                    retry_after: seat.admission.retry_after(),
-                }),
+                Err(_shutting_down) => {
+                    Err(Refused::ShuttingDown { retry_after: seat.admission.retry_after() })
+                }
             },
         }
     }

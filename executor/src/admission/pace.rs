@@ -26,9 +26,7 @@ impl Pace {
         let rounds = u32::try_from(waiting.div_ceil(concurrency.get()).max(1)).unwrap_or(u32::MAX);
         let seconds = average.saturating_mul(rounds).as_secs_f64().ceil();
         // Rounded before it is bounded: both bounds are whole seconds.
-        Duration::try_from_secs_f64(seconds)
-            .unwrap_or(LONGEST)
-            .clamp(SHORTEST, LONGEST)
+        Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
     }
 }
 

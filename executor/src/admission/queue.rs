@@ -35,12 +35,7 @@ pub struct Queue {
 
 impl Queue {
     pub fn new(concurrency: NonZeroUsize, capacity: usize) -> Self {
-        Self {
-            concurrency,
-            capacity,
-            running: BTreeMap::new(),
-            waiting: VecDeque::new(),
-        }
+        Self { concurrency, capacity, running: BTreeMap::new(), waiting: VecDeque::new() }
     }
 
     pub fn running(&self) -> usize {

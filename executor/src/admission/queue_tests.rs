@@ -16,10 +16,7 @@ fn session(name: &str) -> Place {
 fn one_place_runs_one_after_another_and_another_place_beside_it() {
     let mut queue = queue(4, 10);
     assert_eq!(queue.submit(Id(1), Place::Container), Decision::Run);
-    assert_eq!(
-        queue.submit(Id(2), Place::Container),
-        Decision::Wait { position: 0 }
-    );
+    assert_eq!(queue.submit(Id(2), Place::Container), Decision::Wait { position: 0 });
     assert_eq!(queue.submit(Id(3), session("a")), Decision::Run);
     assert_eq!(queue.finish(Id(3)), []);
     assert_eq!(queue.finish(Id(1)), [Id(2)]);
@@ -59,11 +56,7 @@ fn finishing_or_leaving_twice_changes_nothing() {
     queue.submit(Id(1), Place::Fresh);
     queue.submit(Id(2), Place::Fresh);
     queue.leave(Id(1));
-    assert_eq!(
-        (queue.running(), queue.waiting()),
-        (1, 1),
-        "a running one cannot leave"
-    );
+    assert_eq!((queue.running(), queue.waiting()), (1, 1), "a running one cannot leave");
     assert_eq!(queue.finish(Id(2)), [], "a waiting one cannot finish");
     queue.leave(Id(2));
     queue.leave(Id(2));
@@ -104,11 +97,8 @@ struct Ledger {
 impl Ledger {
     fn start(&mut self, id: Id) {
         let place = self.places[&id].clone();
-        let position = self
-            .waiting
-            .iter()
-            .position(|waiting| *waiting == id)
-            .expect("only a waiting one is started");
+        let position =
+            self.waiting.iter().position(|waiting| *waiting == id).expect("only a waiting one is started");
         // Nobody starves, and each place is first come, first served: whoever came earlier could not run either.
         for earlier in &self.waiting[..position] {
             let busy = &self.places[earlier];
@@ -124,20 +114,11 @@ impl Ledger {
     }
 
     fn check(&self, queue: &Queue, concurrency: usize, capacity: usize) {
-        assert_eq!(
-            (queue.running(), queue.waiting()),
-            (self.running.len(), self.waiting.len())
-        );
+        assert_eq!((queue.running(), queue.waiting()), (self.running.len(), self.waiting.len()));
         assert!(self.running.len() <= concurrency && self.waiting.len() <= capacity);
         for (index, one) in self.running.iter().enumerate() {
-            let shared = self.running[index + 1..]
-                .iter()
-                .any(|other| self.places[one] == self.places[other]);
-            assert!(
-                !shared || self.places[one] == Place::Fresh,
-                "two run in {:?}",
-                self.places[one]
-            );
+            let shared = self.running[index + 1..].iter().any(|other| self.places[one] == self.places[other]);
+            assert!(!shared || self.places[one] == Place::Fresh, "two run in {:?}", self.places[one]);
         }
         if self.running.len() < concurrency {
             assert!(

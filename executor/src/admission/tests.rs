@@ -13,17 +13,13 @@ fn refusal(admission: &Admission) -> Refused {
 
 /// Fails loudly instead of hanging when a wake-up is lost.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
-        .await
-        .expect("a wake-up was lost")
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("a wake-up was lost")
 }
 
 #[tokio::test]
 async fn a_dropped_ticket_wakes_the_one_that_waits() {
     let admission = admission(1, 1);
-    let first = soon(admission.submit(Place::Fresh).unwrap().admitted())
-        .await
-        .unwrap();
+    let first = soon(admission.submit(Place::Fresh).unwrap().admitted()).await.unwrap();
     let second = tokio::spawn(admission.submit(Place::Fresh).unwrap().admitted());
     assert_eq!((admission.active(), admission.queued()), (1, 1));
     assert!(matches!(refusal(&admission), Refused::QueueFull { .. }));
@@ -37,9 +33,7 @@ async fn a_dropped_ticket_wakes_the_one_that_waits() {
 #[tokio::test]
 async fn a_dropped_wait_leaves_the_queue() {
     let admission = admission(1, 1);
-    let running = soon(admission.submit(Place::Container).unwrap().admitted())
-        .await
-        .unwrap();
+    let running = soon(admission.submit(Place::Container).unwrap().admitted()).await.unwrap();
     drop(admission.submit(Place::Container).unwrap());
     assert_eq!(admission.queued(), 0);
     let mut polled = Box::pin(admission.submit(Place::Container).unwrap().admitted());
@@ -62,17 +56,11 @@ async fn futures_pending<F: Future + Unpin>(future: &mut F) -> bool {
 #[tokio::test]
 async fn a_wait_dropped_after_its_wake_up_passes_the_slot_on() {
     let admission = admission(1, 2);
-    let running = soon(admission.submit(Place::Fresh).unwrap().admitted())
-        .await
-        .unwrap();
+    let running = soon(admission.submit(Place::Fresh).unwrap().admitted()).await.unwrap();
     let woken = admission.submit(Place::Fresh).unwrap();
     let next = admission.submit(Place::Fresh).unwrap();
     drop(running);
-    assert_eq!(
-        (admission.active(), admission.queued()),
-        (1, 1),
-        "the slot is already the woken one's"
-    );
+    assert_eq!((admission.active(), admission.queued()), (1, 1), "the slot is already the woken one's");
     drop(woken);
     drop(soon(next.admitted()).await.unwrap());
     assert_eq!((admission.active(), admission.queued()), (0, 0));
@@ -81,20 +69,12 @@ async fn a_wait_dropped_after_its_wake_up_passes_the_slot_on() {
 #[tokio::test]
 async fn closing_refuses_new_ones_and_those_who_wait_but_not_those_who_run() {
     let admission = admission(1, 5);
-    let running = soon(admission.submit(Place::Fresh).unwrap().admitted())
-        .await
-        .unwrap();
+    let running = soon(admission.submit(Place::Fresh).unwrap().admitted()).await.unwrap();
     let polled = tokio::spawn(admission.submit(Place::Fresh).unwrap().admitted());
     let unpolled = admission.submit(Place::Fresh).unwrap();
     admission.close();
-    assert!(matches!(
-        soon(polled).await.unwrap(),
-        Err(Refused::ShuttingDown { .. })
-    ));
-    assert!(matches!(
-        soon(unpolled.admitted()).await,
-        Err(Refused::ShuttingDown { .. })
-    ));
+    assert!(matches!(soon(polled).await.unwrap(), Err(Refused::ShuttingDown { .. })));
+    assert!(matches!(soon(unpolled.admitted()).await, Err(Refused::ShuttingDown { .. })));
     assert!(matches!(refusal(&admission), Refused::ShuttingDown { .. }));
     assert_eq!((admission.active(), admission.queued()), (1, 0));
     drop(running);
@@ -121,11 +101,7 @@ async fn two_hundred_at_once_never_exceed_the_cap_and_all_finish() {
     let most = Arc::new(AtomicUsize::new(0));
     let runs: Vec<_> = (0..200)
         .map(|number| {
-            let place = if number % 2 == 0 {
-                Place::Fresh
-            } else {
-                Place::Session((number % 5).to_string())
-            };
+            let place = if number % 2 == 0 { Place::Fresh } else { Place::Session((number % 5).to_string()) };
             let waiting = admission.submit(place).unwrap();
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             tokio::spawn(async move {
@@ -147,12 +123,8 @@ async fn two_hundred_at_once_never_exceed_the_cap_and_all_finish() {
 async fn whoever_waits_for_the_last_run_is_told_when_it_is_over() {
     let admission = admission(2, 0);
     soon(admission.idle()).await;
-    let first = soon(admission.submit(Place::Fresh).unwrap().admitted())
-        .await
-        .unwrap();
-    let second = soon(admission.submit(Place::Fresh).unwrap().admitted())
-        .await
-        .unwrap();
+    let first = soon(admission.submit(Place::Fresh).unwrap().admitted()).await.unwrap();
+    let second = soon(admission.submit(Place::Fresh).unwrap().admitted()).await.unwrap();
     let mut idle = Box::pin({
         let admission = admission.clone();
         async move { admission.idle().await }

@@ -11,9 +11,8 @@ use std::path::Path;
 use super::record::ArtifactKind;
 
 const LOGS: [&str; 3] = ["log", "err", "trace"];
-const OUTPUTS: [&str; 11] = [
-    "csv", "json", "jsonl", "md", "ndjson", "out", "tsv", "txt", "xml", "yaml", "yml",
-];
+const OUTPUTS: [&str; 11] =
+    ["csv", "json", "jsonl", "md", "ndjson", "out", "tsv", "txt", "xml", "yaml", "yml"];
 
 pub(super) fn kind(path: &Path) -> ArtifactKind {
     let Some(extension) = path.extension().and_then(|extension| extension.to_str()) else {
@@ -30,10 +29,7 @@ pub(super) fn kind(path: &Path) -> ArtifactKind {
 }
 
 pub(super) fn mime_type(path: &Path) -> String {
-    mime_guess::from_path(path)
-        .first_or_octet_stream()
-        .essence_str()
-        .to_owned()
+    mime_guess::from_path(path).first_or_octet_stream().essence_str().to_owned()
 }
 
 #[cfg(test)]
@@ -52,11 +48,7 @@ mod tests {
             ("archive.tar.gz", ArtifactKind::Artifact, "application/gzip"),
             ("no-extension", ArtifactKind::Artifact, "application/octet-stream"),
             ("a.log/b", ArtifactKind::Artifact, "application/octet-stream"),
-            (
-                "ends-with-dot.",
-                ArtifactKind::Artifact,
-                "application/octet-stream",
-            ),
+            ("ends-with-dot.", ArtifactKind::Artifact, "application/octet-stream"),
         ] {
             assert_eq!(kind(Path::new(path)), expected_kind, "{path}");
             assert_eq!(mime_type(Path::new(path)), expected_type, "{path}");

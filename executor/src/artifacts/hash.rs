@@ -56,10 +56,7 @@ impl<'a> Hashing<'a> {
         if let Some(digest) = self.linked.get(&inode) {
             return Ok(*digest);
         }
-        self.bytes_left = self
-            .bytes_left
-            .checked_sub(found.identity.size)
-            .ok_or(Unhashed::OverBudget)?;
+        self.bytes_left = self.bytes_left.checked_sub(found.identity.size).ok_or(Unhashed::OverBudget)?;
         let digest = self.read(found)?;
         if found.links > 1 {
             self.linked.insert(inode, digest);
@@ -75,10 +72,7 @@ impl<'a> Hashing<'a> {
             }
             OpenError::Denied { .. } | OpenError::Failed { .. } => Unhashed::Unreadable,
         })?;
-        if !file
-            .metadata()
-            .is_ok_and(|metadata| Identity::of(&metadata) == found.identity)
-        {
+        if !file.metadata().is_ok_and(|metadata| Identity::of(&metadata) == found.identity) {
             return Err(Unhashed::Changed);
         }
         let mut content = file.take(found.identity.size);

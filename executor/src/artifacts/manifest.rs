@@ -52,35 +52,26 @@ pub fn collect(dir: BorrowedFd<'_>, before: &Snapshot, bounds: &Bounds) -> Manif
         snapshot_cuts: before.cuts().clone(),
         ..Notes::default()
     };
-    let mut judged: Vec<(Change, Found)> = sighting
-        .files
-        .into_iter()
-        .map(|found| (before.judge(&found), found))
-        .collect();
+    let mut judged: Vec<(Change, Found)> =
+        sighting.files.into_iter().map(|found| (before.judge(&found), found)).collect();
     // By place, then by path: so that which files are listed, and which are hashed first, does not depend on the order
     // in which the file system happens to name them.
     judged.sort_unstable_by(|(change, found), (other_change, other)| {
-        let paths = || {
-            found
-                .path
-                .as_os_str()
-                .as_bytes()
-                .cmp(other.path.as_os_str().as_bytes())
-        };
+        let paths = || found.path.as_os_str().as_bytes().cmp(other.path.as_os_str().as_bytes());
         place(*change).cmp(&place(*other_change)).then_with(paths)
     });
     notes.unlisted = judged.len().saturating_sub(bounds.listed) as u64;
     judged.truncate(bounds.listed);
 
     let mut hashing = Hashing::new(dir, bounds);
-    let mut artifacts: Vec<ArtifactRecord> = judged
-        .iter()
-        .map(|(change, found)| record(*change, found, &mut hashing, &mut notes))
-        .collect();
+    let mut artifacts: Vec<ArtifactRecord> =
+        judged.iter().map(|(change, found)| record(*change, found, &mut hashing, &mut notes)).collect();
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     Manifest {
         artifacts,
-        truncated: notes.unlisted > 0 || !notes.cuts.is_empty() || notes.skipped.contains_key(&Skip::Unreadable),
+        truncated: notes.unlisted > 0
+            || !notes.cuts.is_empty()
+            || notes.skipped.contains_key(&Skip::Unreadable),
         notes,
     }
 }
@@ -122,11 +113,7 @@ fn created_at(found: &Found) -> Timestamp {
     born.unwrap_or_else(|| {
         let (seconds, nanoseconds) = found.identity.changed;
         let nanoseconds = i32::try_from(nanoseconds).unwrap_or(0);
-        let nearest = if seconds < 0 {
-            Timestamp::MIN
-        } else {
-            Timestamp::MAX
-        };
+        let nearest = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
         Timestamp::new(seconds, nanoseconds).unwrap_or(nearest)
     })
 }

@@ -28,23 +28,14 @@ impl Snapshot {
         Self {
             complete: sighting.cuts.is_empty() && !sighting.skipped.contains_key(&Skip::Unreadable),
             cuts: sighting.cuts,
-            files: sighting
-                .files
-                .into_iter()
-                .map(|found| (found.path, found.identity))
-                .collect(),
+            files: sighting.files.into_iter().map(|found| (found.path, found.identity)).collect(),
             taken_at: SystemTime::now(),
         }
     }
 
     /// Of a workspace that was just made: nothing needs to be looked at.
     pub fn of_nothing() -> Self {
-        Self {
-            files: HashMap::new(),
-            cuts: BTreeSet::new(),
-            complete: true,
-            taken_at: SystemTime::now(),
-        }
+        Self { files: HashMap::new(), cuts: BTreeSet::new(), complete: true, taken_at: SystemTime::now() }
     }
 
     /// Which bounds kept it from seeing everything.

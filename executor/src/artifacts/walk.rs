@@ -160,9 +160,5 @@ fn look_at(entry: &DirEntry, root: &Path) -> Option<Found> {
 }
 
 fn kind_of_skip(kind: FileType) -> Skip {
-    if kind.is_symlink() {
-        Skip::SymbolicLink
-    } else {
-        Skip::Special
-    }
+    if kind.is_symlink() { Skip::SymbolicLink } else { Skip::Special }
 }

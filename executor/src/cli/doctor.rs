@@ -36,17 +36,11 @@ pub(super) fn doctor(config: Config) -> ExitCode {
         }
         match app::open_parts(&config, ground).await {
             Ok((parts, _janitor)) => {
-                findings.good(&format!(
-                    "the workspace {} is writable",
-                    config.workspace_path.display()
-                ));
+                findings.good(&format!("the workspace {} is writable", config.workspace_path.display()));
                 host(&parts.host, &mut findings);
             }
             Err(StartError::Host(ProbeError::Obstacle { obstacle, what })) => {
-                findings.bad(
-                    &obstacle.map_or(what, |obstacle| obstacle.what().to_owned()),
-                    fixes(obstacle),
-                );
+                findings.bad(&obstacle.map_or(what, |obstacle| obstacle.what().to_owned()), fixes(obstacle));
             }
             Err(error) => findings.bad(&chain(&error), &[]),
         }
@@ -66,11 +60,7 @@ fn host(host: &Host, findings: &mut Findings) {
     }
     for language in &host.languages {
         let interpreter = language.runtime.interpreter.display();
-        findings.good(&format!(
-            "{} {} ({interpreter})",
-            language.runtime.language.name(),
-            language.version
-        ));
+        findings.good(&format!("{} {} ({interpreter})", language.runtime.language.name(), language.version));
     }
     for shortfall in &host.shortfalls {
         match shortfall {
@@ -113,11 +103,7 @@ impl Findings {
     }
 
     fn print(mut self) -> ExitCode {
-        let verdict = if self.bad == 0 {
-            "serve would start here"
-        } else {
-            "serve would not start here"
-        };
+        let verdict = if self.bad == 0 { "serve would start here" } else { "serve would not start here" };
         writeln!(self.text, "\n{verdict}").expect("a String takes every write");
         let printed = say(&self.text);
         if self.bad == 0 { printed } else { ExitCode::FAILURE }

@@ -31,18 +31,12 @@ pub(super) fn ask(config: &Config) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(LONGEST).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     if head.starts_with("HTTP/1.1 200 ") {
         return Ok(body.to_owned());
     }
-    Err(io::Error::other(format!(
-        "{} {body}",
-        head.lines().next().unwrap_or("no answer")
-    )))
+    Err(io::Error::other(format!("{} {body}", head.lines().next().unwrap_or("no answer"))))
 }

@@ -25,11 +25,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // `--help` and `--version` come this way, too.
             let code = if error.use_stderr() { USAGE } else { 0 };
-            return if error.print().is_ok() {
-                ExitCode::from(code)
-            } else {
-                ExitCode::FAILURE
-            };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE };
         }
     };
     match matches.subcommand() {
@@ -82,11 +78,7 @@ fn say(text: &str) -> ExitCode {
 /// To stderr, as this program's.
 fn complain(text: &str, code: u8) -> ExitCode {
     let said = writeln!(std::io::stderr(), "sandbox-executor: {}", text.trim_end());
-    if said.is_ok() {
-        ExitCode::from(code)
-    } else {
-        ExitCode::FAILURE
-    }
+    if said.is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE }
 }
 
 /// An error and all its sources, once each, in one line.

@@ -55,12 +55,7 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(f64))
                 .help("1 to 3600 [default: 30]"),
         )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print the whole answer as JSON"),
-        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the whole answer as JSON"))
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
@@ -84,23 +79,16 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let scratch = match Scratch::make(&mut config) {
         Ok(scratch) => scratch,
         Err(error) => {
-            return complain(
-                &format!("cannot make a temporary directory: {error}"),
-                SANDBOX_FAILED,
-            );
+            return complain(&format!("cannot make a temporary directory: {error}"), SANDBOX_FAILED);
         }
     };
-    let ended = ground::settle(&config)
-        .map_err(|error| chain(&error))
-        .and_then(|ground| {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-            let ended = runtime
-                .block_on(execute(&config, ground, job))
-                .map_err(|error| chain(&error));
-            runtime.shutdown_background();
-            ended
-        });
+    let ended = ground::settle(&config).map_err(|error| chain(&error)).and_then(|ground| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+        let ended = runtime.block_on(execute(&config, ground, job)).map_err(|error| chain(&error));
+        runtime.shutdown_background();
+        ended
+    });
     if let Err(error) = scratch.remove() {
         complain(&chain(&error), SANDBOX_FAILED);
     }
@@ -128,10 +116,7 @@ fn request(matches: &ArgMatches) -> Result<ExecuteRequest, String> {
         Some(name) => by_name(name)
             .ok_or_else(|| format!("unknown language '{name}'; there are python, javascript and shell"))?,
         None => by_extension(file).ok_or_else(|| {
-            format!(
-                "cannot tell the language of {} by its name; use --language",
-                file.display()
-            )
+            format!("cannot tell the language of {} by its name; use --language", file.display())
         })?,
     };
     let mut request = ExecuteRequest::new(language, code);
@@ -167,11 +152,7 @@ fn by_extension(file: &Path) -> Option<Language> {
 }
 
 fn answer(record: &Arc<RunRecord>, json: bool) -> ExitCode {
-    let printed = if json {
-        print_json(record)
-    } else {
-        print_plainly(record)
-    };
+    let printed = if json { print_json(record) } else { print_plainly(record) };
     if let Err(error) = printed {
         return complain(&format!("cannot print the answer: {error}"), SANDBOX_FAILED);
     }

@@ -31,10 +31,7 @@ impl Scratch {
         for (dir, setting) in [
             ("sessions", Some(&mut config.sessions_path)),
             ("results", Some(&mut config.results_dir)),
-            (
-                "workspace",
-                (config.workspace_origin == Origin::Default).then_some(&mut config.workspace_path),
-            ),
+            ("workspace", (config.workspace_origin == Origin::Default).then_some(&mut config.workspace_path)),
         ] {
             let Some(setting) = setting else { continue };
             *setting = path.join(dir);
@@ -56,9 +53,5 @@ impl Scratch {
 }
 
 fn own(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
-    if identity::is_root() {
-        identity::give(path, Identity { uid, gid })
-    } else {
-        Ok(())
-    }
+    if identity::is_root() { identity::give(path, Identity { uid, gid }) } else { Ok(()) }
 }

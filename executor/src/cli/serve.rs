@@ -53,13 +53,7 @@ async fn until_ended(config: Config, ground: Ground) -> Result<Ended, StartError
         let max_connections = Rules::for_this_process().max_connections;
         tracing::info!(%address, max_connections, "{}", events::SERVER_LISTENING);
     }
-    tracing::info!(
-        from = "starting",
-        to = "serving",
-        reason = "ready",
-        "{}",
-        events::LIFECYCLE_CHANGED
-    );
+    tracing::info!(from = "starting", to = "serving", reason = "ready", "{}", events::LIFECYCLE_CHANGED);
     let (said, ended) = tokio::sync::oneshot::channel();
     let stop = async move {
         let first = signals.next().await;

@@ -20,9 +20,7 @@ pub(super) fn url(text: &str) -> Result<String, UrlProblem> {
     use UrlProblem::{MayHoldSecret, Shown};
     // These three first, and on the bare text: nothing after them can print a password or a token by mistake.
     if text.contains('@') {
-        return Err(MayHoldSecret(
-            "holds a user name or password; the token belongs in INTERNAL_API_TOKEN",
-        ));
+        return Err(MayHoldSecret("holds a user name or password; the token belongs in INTERNAL_API_TOKEN"));
     }
     if text.contains('?') {
         return Err(MayHoldSecret("holds a query"));
@@ -47,10 +45,7 @@ pub(super) fn url(text: &str) -> Result<String, UrlProblem> {
     if !is_host(authority.host()) {
         return Err(Shown("which names no usable host"));
     }
-    let port = authority
-        .as_str()
-        .strip_prefix(authority.host())
-        .unwrap_or_default();
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
         return Err(Shown("whose port is not a number from 1 to 65535"));
     }
@@ -58,23 +53,16 @@ pub(super) fn url(text: &str) -> Result<String, UrlProblem> {
         return Err(Shown("whose path holds a . or .. part"));
     }
     let scheme = uri.scheme_str().unwrap_or_default();
-    Ok(format!(
-        "{scheme}://{authority}{}",
-        uri.path().trim_end_matches('/')
-    ))
+    Ok(format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/')))
 }
 
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
-        return address
-            .strip_suffix(']')
-            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        return address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     }
     !host.is_empty()
         && host.len() <= 253
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         && !host.starts_with(['.', '-'])
 }
 
@@ -84,10 +72,7 @@ pub(super) fn prefix(text: &str) -> Result<String, &'static str> {
     if inner.is_empty() {
         return Ok(String::new());
     }
-    if !inner
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte))
-    {
+    if !inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte)) {
         return Err("which holds a character that does not belong in a path");
     }
     if path_has_dots(inner) || inner.contains("//") {
@@ -122,18 +107,10 @@ mod tests {
 
     #[test]
     fn what_may_hold_a_secret_is_refused_without_being_shown() {
-        for text in [
-            "http://user:pw@cp",
-            "http://token@cp",
-            "user:pw@cp",
-            "http://cp/?token=x",
-            "http://cp/#token",
-        ] {
-            assert!(
-                matches!(url(text), Err(UrlProblem::MayHoldSecret(_))),
-                "{text}: {:?}",
-                url(text)
-            );
+        for text in
+            ["http://user:pw@cp", "http://token@cp", "user:pw@cp", "http://cp/?token=x", "http://cp/#token"]
+        {
+            assert!(matches!(url(text), Err(UrlProblem::MayHoldSecret(_))), "{text}: {:?}", url(text));
         }
     }
 
@@ -159,22 +136,13 @@ mod tests {
             "/internal",
             "http:cp",
         ] {
-            assert!(
-                matches!(url(text), Err(UrlProblem::Shown(_))),
-                "{text}: {:?}",
-                url(text)
-            );
+            assert!(matches!(url(text), Err(UrlProblem::Shown(_))), "{text}: {:?}", url(text));
         }
     }
 
     #[test]
     fn a_prefix_gets_one_leading_slash_and_no_trailing_one() {
-        for (text, meant) in [
-            ("/", ""),
-            ("api", "/api"),
-            ("/api/v1/", "/api/v1"),
-            ("//api", "/api"),
-        ] {
+        for (text, meant) in [("/", ""), ("api", "/api"), ("/api/v1/", "/api/v1"), ("//api", "/api")] {
             assert_eq!(prefix(text), Ok(meant.to_owned()), "{text}");
         }
         for text in ["/a/../b", "/a//b", "/a?b", "/a b", "/a%2e", "http://cp", "/ü"] {

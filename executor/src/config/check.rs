@@ -112,13 +112,7 @@ impl Reader<'_> {
         };
         match (url, token) {
             (None, _) => Some(None),
-            (Some(url), Some(token)) => Some(Some(ControlPlane {
-                url,
-                prefix,
-                token,
-                token_file,
-                format,
-            })),
+            (Some(url), Some(token)) => Some(Some(ControlPlane { url, prefix, token, token_file, format })),
             (Some(_), None) => {
                 let missing = "INTERNAL_API_TOKEN is not set, but CONTROL_PLANE_URL is: every callback needs it; \
                                set it or INTERNAL_API_TOKEN_FILE";
@@ -136,8 +130,7 @@ impl Reader<'_> {
             Ok(url) => Some(Some(url)),
             Err(UrlProblem::Shown(wrong)) => self.wrong(setting, source, &text, wrong),
             Err(UrlProblem::MayHoldSecret(wrong)) => {
-                self.mistakes
-                    .push(Mistake::about(setting, source, &format!("(not shown) {wrong}")));
+                self.mistakes.push(Mistake::about(setting, source, &format!("(not shown) {wrong}")));
                 None
             }
         }
@@ -148,19 +141,16 @@ impl Reader<'_> {
         let Some((text, source)) = self.text(setting)? else {
             return Some(String::new());
         };
-        address::prefix(&text)
-            .or_else(|wrong| self.wrong(setting, source, &text, wrong).ok_or(()))
-            .ok()
+        address::prefix(&text).or_else(|wrong| self.wrong(setting, source, &text, wrong).ok_or(())).ok()
     }
 
     fn token_from(&mut self, file: Option<Option<PathBuf>>) -> Option<Option<Secret>> {
         let Some(file) = file? else { return Some(None) };
         match secret::read_file(&file) {
             Ok(token) => Some(Some(token)),
-            Err(problem @ secret::SecretProblem::Unreadable { .. }) => self.refuse(
-                &settings::INTERNAL_API_TOKEN_FILE,
-                format!("INTERNAL_API_TOKEN_FILE {problem}"),
-            ),
+            Err(problem @ secret::SecretProblem::Unreadable { .. }) => {
+                self.refuse(&settings::INTERNAL_API_TOKEN_FILE, format!("INTERNAL_API_TOKEN_FILE {problem}"))
+            }
             Err(problem) => self.refuse(
                 &settings::INTERNAL_API_TOKEN_FILE,
                 format!(
@@ -216,12 +206,7 @@ impl Reader<'_> {
 
     /// Nobody wrote `HOSTNAME` for us, so a strange one is no mistake of the operator's.
     fn hostname(&self) -> String {
-        let hostname = self
-            .raw
-            .hostname
-            .as_deref()
-            .and_then(OsStr::to_str)
-            .filter(|name| is_name(name));
+        let hostname = self.raw.hostname.as_deref().and_then(OsStr::to_str).filter(|name| is_name(name));
         hostname.unwrap_or("unknown").to_owned()
     }
 }

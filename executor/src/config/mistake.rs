@@ -33,18 +33,12 @@ impl Mistake {
             Source::Environment => String::new(),
         };
         let sentence = format!("{}{given} {wrong}; allowed: {}", setting.name, setting.allowed());
-        Self {
-            key: setting.name,
-            sentence,
-        }
+        Self { key: setting.name, sentence }
     }
 
     /// A whole sentence of its own, for what concerns more than one setting.
     pub(super) fn sentence(setting: &Setting, sentence: String) -> Self {
-        Self {
-            key: setting.name,
-            sentence,
-        }
+        Self { key: setting.name, sentence }
     }
 }
 

@@ -61,33 +61,22 @@ pub(super) fn gather(matches: &ArgMatches, environment: &dyn Environment) -> Raw
         let written = flag(matches, setting).or_else(|| variable(environment, setting))?;
         Some((setting.name, written))
     });
-    Raw {
-        written: written.collect(),
-        hostname: environment.variable("HOSTNAME"),
-    }
+    Raw { written: written.collect(), hostname: environment.variable("HOSTNAME") }
 }
 
 fn flag(matches: &ArgMatches, setting: &Setting) -> Option<Written> {
     // A subcommand that was not given the flags has no such argument: that is an error to clap, and "not set" to us.
     let text = matches.try_get_one::<OsString>(setting.name).ok().flatten()?;
-    Some(Written {
-        text: text.clone(),
-        source: Source::Flag,
-    })
+    Some(Written { text: text.clone(), source: Source::Flag })
 }
 
 fn variable(environment: &dyn Environment, setting: &Setting) -> Option<Written> {
     let text = environment.variable(setting.name)?;
-    Some(Written {
-        text,
-        source: Source::Environment,
-    })
+    Some(Written { text, source: Source::Environment })
 }
 
 pub(super) fn flags(command: Command) -> Command {
-    settings::ALL
-        .iter()
-        .fold(command, |command, setting| command.arg(argument(setting)))
+    settings::ALL.iter().fold(command, |command, setting| command.arg(argument(setting)))
 }
 
 fn argument(setting: &'static Setting) -> Arg {
@@ -99,11 +88,9 @@ fn argument(setting: &'static Setting) -> Arg {
         .help_heading("Settings (each also an environment variable; the flag wins)")
         .help(help(setting));
     match setting.kind {
-        Kind::Switch => argument
-            .value_name("BOOLEAN")
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true"),
+        Kind::Switch => {
+            argument.value_name("BOOLEAN").num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
         // Known, so that it can be refused with a sentence that does not repeat it; never shown.
         Kind::Secret => argument.hide(true).num_args(0..=1).default_missing_value(""),
         Kind::Whole { unit, .. } => argument.value_name(unit.to_ascii_uppercase()),
@@ -115,10 +102,5 @@ fn argument(setting: &'static Setting) -> Arg {
 }
 
 fn help(setting: &Setting) -> String {
-    format!(
-        "{} [env: {}] [default: {}]",
-        setting.help,
-        setting.name,
-        setting.shown_default()
-    )
+    format!("{} [env: {}] [default: {}]", setting.help, setting.name, setting.shown_default())
 }

@@ -19,10 +19,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(raw: &'a Raw) -> Self {
-        Self {
-            raw,
-            mistakes: Vec::new(),
-        }
+        Self { raw, mistakes: Vec::new() }
     }
 
     pub(super) fn secret(&mut self, setting: &'static Setting) -> Option<Option<Secret>> {
@@ -44,18 +41,14 @@ impl<'a> Reader<'a> {
             Some(Err(problem)) => problem,
             None => SecretProblem::NotVisibleAscii,
         };
-        self.mistakes
-            .push(Mistake::about(setting, written.source, &problem.to_string()));
+        self.mistakes.push(Mistake::about(setting, written.source, &problem.to_string()));
         None
     }
 
     pub(super) fn host(&mut self) -> Option<IpAddr> {
         let setting = &settings::EXECUTOR_HOST;
         let (text, source) = self.text(setting)??;
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(&text);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
         match bare.parse() {
             Ok(host) => Some(host),
             Err(_says_no_more) => self.wrong(setting, source, &text, "which is not an IP address"),
@@ -65,25 +58,16 @@ impl<'a> Reader<'a> {
     pub(super) fn run_as(&mut self) -> Option<RunAs> {
         let setting = &settings::EXECUTOR_RUN_AS;
         let (text, source) = self.text(setting)??;
-        let number = |part: &str| {
-            digits(part)
-                .and_then(|id| u32::try_from(id).ok())
-                .filter(|id| *id != u32::MAX)
-        };
+        let number =
+            |part: &str| digits(part).and_then(|id| u32::try_from(id).ok()).filter(|id| *id != u32::MAX);
         match text.split_once(':').map(|(uid, gid)| (number(uid), number(gid))) {
-            Some((Some(0), Some(_)) | (Some(_), Some(0))) => self.wrong(
-                setting,
-                source,
-                &text,
-                "which is root; the daemon never serves as root",
-            ),
+            Some((Some(0), Some(_)) | (Some(_), Some(0))) => {
+                self.wrong(setting, source, &text, "which is root; the daemon never serves as root")
+            }
             Some((Some(uid), Some(gid))) => Some(RunAs { uid, gid }),
-            Some((None, _) | (_, None)) | None => self.wrong(
-                setting,
-                source,
-                &text,
-                "which is not two numbers with a colon between them",
-            ),
+            Some((None, _) | (_, None)) | None => {
+                self.wrong(setting, source, &text, "which is not two numbers with a colon between them")
+            }
         }
     }
 
@@ -116,12 +100,7 @@ impl<'a> Reader<'a> {
         };
         match is_name(&text) {
             true => Some(Some(text)),
-            false => self.wrong(
-                setting,
-                source,
-                &text,
-                "which is too long or holds a control character",
-            ),
+            false => self.wrong(setting, source, &text, "which is too long or holds a control character"),
         }
     }
 
@@ -136,12 +115,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         let Some(number) = digits(&text) else {
-            return self.wrong(
-                setting,
-                source,
-                &text,
-                "which is not a whole number in plain digits",
-            );
+            return self.wrong(setting, source, &text, "which is not a whole number in plain digits");
         };
         if !(from..=to).contains(&number) {
             return self.wrong(setting, source, &text, "which is out of range");
@@ -172,12 +146,9 @@ impl<'a> Reader<'a> {
         };
         match written.text.to_str() {
             Some(text) => Some(Some((text.to_owned(), written.source))),
-            None => self.wrong(
-                setting,
-                written.source,
-                &written.text.to_string_lossy(),
-                "which is not UTF-8",
-            ),
+            None => {
+                self.wrong(setting, written.source, &written.text.to_string_lossy(), "which is not UTF-8")
+            }
         }
     }
 
@@ -207,9 +178,7 @@ impl<'a> Reader<'a> {
 
 /// Digits only: `parse` alone would also take "+5".
 fn digits(text: &str) -> Option<u64> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 pub(super) fn is_name(text: &str) -> bool {

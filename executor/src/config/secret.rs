@@ -62,16 +62,11 @@ pub enum SecretProblem {
 /// # Errors
 /// The file cannot be read, or what it holds is no token.
 pub fn read_file(path: &Path) -> Result<Secret, SecretProblem> {
-    let unreadable = |source| SecretProblem::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| SecretProblem::Unreadable { path: path.to_owned(), source };
     // One byte more than is allowed, so that a file without end is found out without being read to the end.
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(LONGEST as u64 + 64)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(LONGEST as u64 + 64).read_to_end(&mut bytes).map_err(unreadable)?;
     match str::from_utf8(bytes.trim_ascii_end()) {
         Ok(text) => Secret::new(text),
         Err(_not_ascii_either) => Err(SecretProblem::NotVisibleAscii),

@@ -97,12 +97,7 @@ impl Setting {
 }
 
 const fn setting(name: &'static str, kind: Kind, default: Fallback, help: &'static str) -> Setting {
-    Setting {
-        name,
-        kind,
-        default,
-        help,
-    }
+    Setting { name, kind, default, help }
 }
 
 const fn whole(unit: &'static str, from: u64, to: u64) -> Kind {
@@ -111,18 +106,10 @@ const fn whole(unit: &'static str, from: u64, to: u64) -> Kind {
 
 use Fallback::{Derived, Unset, Written};
 
-pub static CONTROL_PLANE_URL: Setting = setting(
-    "CONTROL_PLANE_URL",
-    Kind::Url,
-    Unset,
-    "where callbacks go; without it there are none",
-);
-pub static CONTROL_PLANE_PREFIX: Setting = setting(
-    "CONTROL_PLANE_PREFIX",
-    Kind::UrlPath,
-    Unset,
-    "path put before /internal/... in every callback",
-);
+pub static CONTROL_PLANE_URL: Setting =
+    setting("CONTROL_PLANE_URL", Kind::Url, Unset, "where callbacks go; without it there are none");
+pub static CONTROL_PLANE_PREFIX: Setting =
+    setting("CONTROL_PLANE_PREFIX", Kind::UrlPath, Unset, "path put before /internal/... in every callback");
 pub static CALLBACK_FORMAT: Setting = setting(
     "CALLBACK_FORMAT",
     Kind::Choice(&["full", "compact"]),
@@ -141,12 +128,8 @@ pub static INTERNAL_API_TOKEN_FILE: Setting = setting(
     Unset,
     "file that holds the token instead; read again when the control plane refuses the token",
 );
-pub static EXECUTOR_HOST: Setting = setting(
-    "EXECUTOR_HOST",
-    Kind::Address,
-    Written("0.0.0.0"),
-    "address to listen on",
-);
+pub static EXECUTOR_HOST: Setting =
+    setting("EXECUTOR_HOST", Kind::Address, Written("0.0.0.0"), "address to listen on");
 pub static EXECUTOR_PORT: Setting = setting(
     "EXECUTOR_PORT",
     whole("port", 0, 65_535),
@@ -171,18 +154,10 @@ pub static LOG_FORMAT: Setting = setting(
     Written("json"),
     "one JSON object or one line of text per event",
 );
-pub static DEBUG: Setting = setting(
-    "DEBUG",
-    Kind::Switch,
-    Written("false"),
-    "LOG_LEVEL is debug when it is not set itself",
-);
-pub static WORKSPACE_PATH: Setting = setting(
-    "WORKSPACE_PATH",
-    Kind::Path,
-    Written("/workspace"),
-    "the container's own workspace",
-);
+pub static DEBUG: Setting =
+    setting("DEBUG", Kind::Switch, Written("false"), "LOG_LEVEL is debug when it is not set itself");
+pub static WORKSPACE_PATH: Setting =
+    setting("WORKSPACE_PATH", Kind::Path, Written("/workspace"), "the container's own workspace");
 pub static SESSIONS_PATH: Setting = setting(
     "SESSIONS_PATH",
     Kind::Path,

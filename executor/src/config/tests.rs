@@ -8,10 +8,7 @@ use super::*;
 const CANARY: &str = "canary-5f0c2e";
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, OsString> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect()
 }
 
 fn command() -> clap::Command {
@@ -20,10 +17,7 @@ fn command() -> clap::Command {
 
 fn loaded(arguments: &[&str], pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let arguments = [&["sandbox-executor"], arguments].concat();
-    load(
-        &command().try_get_matches_from(arguments).unwrap(),
-        &environment(pairs),
-    )
+    load(&command().try_get_matches_from(arguments).unwrap(), &environment(pairs))
 }
 
 fn refusal(pairs: &[(&str, &str)]) -> String {
@@ -35,16 +29,10 @@ fn nothing_written_gives_the_defaults_of_the_contract() {
     let config = loaded(&[], &[]).unwrap();
     assert!(config.control_plane.is_none() && config.api_token.is_none());
     assert_eq!((config.host.to_string().as_str(), config.port), ("0.0.0.0", 8080));
-    assert_eq!(
-        (config.log_level, config.log_format),
-        (LogLevel::Info, LogFormat::Json)
-    );
+    assert_eq!((config.log_level, config.log_format), (LogLevel::Info, LogFormat::Json));
     assert_eq!(config.workspace_path, PathBuf::from("/workspace"));
     assert_eq!(config.workspace_origin, Origin::Default);
-    assert_eq!(
-        config.sessions_path,
-        PathBuf::from("/var/lib/sandbox-executor/sessions")
-    );
+    assert_eq!(config.sessions_path, PathBuf::from("/var/lib/sandbox-executor/sessions"));
     assert_eq!(config.results_dir, PathBuf::from("/tmp/results"));
     assert_eq!(config.artifact_retention, Duration::from_secs(600));
     assert_eq!(config.max_request, Bytes::mib(16));
@@ -64,11 +52,8 @@ fn nothing_written_gives_the_defaults_of_the_contract() {
 
 #[test]
 fn a_flag_wins_over_the_environment() {
-    let config = loaded(
-        &["--executor-port", "9001"],
-        &[("EXECUTOR_PORT", "9000"), ("EXECUTOR_QUEUE", "0")],
-    )
-    .unwrap();
+    let config =
+        loaded(&["--executor-port", "9001"], &[("EXECUTOR_PORT", "9000"), ("EXECUTOR_QUEUE", "0")]).unwrap();
     assert_eq!((config.port, config.queue), (9001, 0));
 }
 
@@ -100,24 +85,11 @@ fn every_mistake_is_reported_at_once_with_key_value_and_what_is_allowed() {
 
 #[test]
 fn numbers_are_plain_digits_in_range() {
-    for value in [
-        "-1",
-        "+1",
-        " 1",
-        "1.0",
-        "1e3",
-        "0x10",
-        "1_000",
-        "10MiB",
-        "18446744073709551616",
-        "65536",
-        "١",
-    ] {
+    for value in
+        ["-1", "+1", " 1", "1.0", "1e3", "0x10", "1_000", "10MiB", "18446744073709551616", "65536", "١"]
+    {
         assert!(loaded(&[], &[("EXECUTOR_PORT", value)]).is_err(), "{value}");
-        assert!(
-            loaded(&[&format!("--executor-port={value}")], &[]).is_err(),
-            "--executor-port={value}"
-        );
+        assert!(loaded(&[&format!("--executor-port={value}")], &[]).is_err(), "--executor-port={value}");
     }
     assert_eq!(loaded(&[], &[("EXECUTOR_PORT", "0")]).unwrap().port, 0);
     assert!(loaded(&["--executor-queue", "-1"], &[]).is_err());
@@ -125,16 +97,10 @@ fn numbers_are_plain_digits_in_range() {
 
 #[test]
 fn an_empty_value_counts_as_not_set() {
-    for setting in settings::ALL
-        .iter()
-        .filter(|setting| !matches!(setting.kind, settings::Kind::Secret))
-    {
+    for setting in settings::ALL.iter().filter(|setting| !matches!(setting.kind, settings::Kind::Secret)) {
         assert!(loaded(&[], &[(setting.name, "")]).is_ok(), "{}", setting.name);
     }
-    assert_eq!(
-        loaded(&[], &[("WORKSPACE_PATH", "")]).unwrap().workspace_origin,
-        Origin::Default
-    );
+    assert_eq!(loaded(&[], &[("WORKSPACE_PATH", "")]).unwrap().workspace_origin, Origin::Default);
     let chosen = loaded(&[], &[("WORKSPACE_PATH", "/workspace")]).unwrap();
     assert_eq!(chosen.workspace_origin, Origin::Explicit);
 }
@@ -143,33 +109,15 @@ fn an_empty_value_counts_as_not_set() {
 fn a_token_that_cannot_be_a_header_is_refused_and_never_shown() {
     for key in ["INTERNAL_API_TOKEN", "EXECUTOR_API_TOKEN"] {
         assert!(refusal(&[(key, "")]).contains(&format!("{key} is empty")));
-        for bad in [
-            " ",
-            "\n",
-            "tab\t",
-            "line\nX-Evil: 1",
-            "schlüssel",
-            "nul\u{1}",
-            &"x".repeat(4097),
-        ] {
+        for bad in [" ", "\n", "tab\t", "line\nX-Evil: 1", "schlüssel", "nul\u{1}", &"x".repeat(4097)] {
             let report = refusal(&[(key, &format!("{CANARY}{bad}"))]);
-            assert!(
-                report.contains(key) && !report.contains(CANARY),
-                "{bad:?}: {report}"
-            );
+            assert!(report.contains(key) && !report.contains(CANARY), "{bad:?}: {report}");
         }
     }
-    let not_text = BTreeMap::from([(
-        "EXECUTOR_API_TOKEN".to_owned(),
-        OsString::from_vec(b"canary-\xff".to_vec()),
-    )]);
-    let report = load(&command().get_matches_from(["x"]), &not_text)
-        .expect_err("not text")
-        .to_string();
-    assert!(
-        report.contains("not ASCII") && !report.contains("canary"),
-        "{report}"
-    );
+    let not_text =
+        BTreeMap::from([("EXECUTOR_API_TOKEN".to_owned(), OsString::from_vec(b"canary-\xff".to_vec()))]);
+    let report = load(&command().get_matches_from(["x"]), &not_text).expect_err("not text").to_string();
+    assert!(report.contains("not ASCII") && !report.contains("canary"), "{report}");
 }
 
 #[test]
@@ -186,10 +134,7 @@ fn a_secret_on_the_command_line_is_refused_and_never_shown() {
         }
     }
     let help = command().render_long_help().to_string();
-    assert!(
-        !help.contains("--internal-api-token ") && help.contains("--internal-api-token-file"),
-        "{help}"
-    );
+    assert!(!help.contains("--internal-api-token ") && help.contains("--internal-api-token-file"), "{help}");
 }
 
 #[test]
@@ -210,18 +155,13 @@ fn a_control_plane_needs_a_token_and_only_one() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "from-the-file").unwrap();
     let path = file.path().to_str().unwrap();
-    let config = loaded(
-        &["--internal-api-token-file", path],
-        &[("CONTROL_PLANE_URL", "https://[::1]:8000/base/")],
-    )
-    .unwrap();
+    let config =
+        loaded(&["--internal-api-token-file", path], &[("CONTROL_PLANE_URL", "https://[::1]:8000/base/")])
+            .unwrap();
     let control_plane = config.control_plane.unwrap();
     assert_eq!(control_plane.token.expose(), "from-the-file");
     assert_eq!(control_plane.token_file.as_deref(), Some(file.path()));
-    assert_eq!(
-        control_plane.address("/internal/x"),
-        "https://[::1]:8000/base/internal/x"
-    );
+    assert_eq!(control_plane.address("/internal/x"), "https://[::1]:8000/base/internal/x");
     let both = refusal(&[
         ("CONTROL_PLANE_URL", "http://cp"),
         ("INTERNAL_API_TOKEN", CANARY),
@@ -247,10 +187,7 @@ fn userinfo_and_queries_of_the_control_plane_are_refused_and_never_shown() {
         format!("http://cp/#{CANARY}"),
     ] {
         let report = refusal(&[("CONTROL_PLANE_URL", &url)]);
-        assert!(
-            report.contains("CONTROL_PLANE_URL (not shown)") && !report.contains(CANARY),
-            "{report}"
-        );
+        assert!(report.contains("CONTROL_PLANE_URL (not shown)") && !report.contains(CANARY), "{report}");
     }
 }
 
@@ -263,20 +200,9 @@ fn a_mistake_stays_on_one_line_and_short() {
 
 #[test]
 fn the_container_is_named_by_container_id_then_hostname() {
-    assert_eq!(
-        loaded(&[], &[("HOSTNAME", "pod-7"), ("CONTAINER_ID", "c1")])
-            .unwrap()
-            .container_id,
-        "c1"
-    );
-    assert_eq!(
-        loaded(&[], &[("HOSTNAME", "pod-7")]).unwrap().container_id,
-        "pod-7"
-    );
-    assert_eq!(
-        loaded(&[], &[("HOSTNAME", "line\nbreak")]).unwrap().container_id,
-        "unknown"
-    );
+    assert_eq!(loaded(&[], &[("HOSTNAME", "pod-7"), ("CONTAINER_ID", "c1")]).unwrap().container_id, "c1");
+    assert_eq!(loaded(&[], &[("HOSTNAME", "pod-7")]).unwrap().container_id, "pod-7");
+    assert_eq!(loaded(&[], &[("HOSTNAME", "line\nbreak")]).unwrap().container_id, "unknown");
     assert!(refusal(&[("CONTAINER_ID", "line\nbreak")]).contains("CONTAINER_ID"));
 }
 
@@ -284,29 +210,16 @@ fn the_container_is_named_by_container_id_then_hostname() {
 fn debug_lowers_the_log_level_only_where_none_was_chosen() {
     assert_eq!(loaded(&["--debug"], &[]).unwrap().log_level, LogLevel::Debug);
     assert_eq!(loaded(&[], &[("DEBUG", "1")]).unwrap().log_level, LogLevel::Debug);
-    assert_eq!(
-        loaded(&["--debug=no"], &[("DEBUG", "1")]).unwrap().log_level,
-        LogLevel::Info
-    );
-    assert_eq!(
-        loaded(&[], &[("DEBUG", "1"), ("LOG_LEVEL", "WARNING")])
-            .unwrap()
-            .log_level,
-        LogLevel::Warn
-    );
+    assert_eq!(loaded(&["--debug=no"], &[("DEBUG", "1")]).unwrap().log_level, LogLevel::Info);
+    assert_eq!(loaded(&[], &[("DEBUG", "1"), ("LOG_LEVEL", "WARNING")]).unwrap().log_level, LogLevel::Warn);
 }
 
 #[test]
 fn directories_inside_one_another_are_refused() {
-    for (name, path) in [
-        ("RESULTS_DIR", "/workspace/results"),
-        ("SESSIONS_PATH", "/workspace"),
-        ("WORKSPACE_PATH", "/tmp"),
-    ] {
-        assert!(
-            refusal(&[(name, path)]).contains("one inside the other"),
-            "{name}={path}"
-        );
+    for (name, path) in
+        [("RESULTS_DIR", "/workspace/results"), ("SESSIONS_PATH", "/workspace"), ("WORKSPACE_PATH", "/tmp")]
+    {
+        assert!(refusal(&[(name, path)]).contains("one inside the other"), "{name}={path}");
     }
     assert!(loaded(&[], &[("RESULTS_DIR", "/workspace-results")]).is_ok());
 }
@@ -314,17 +227,9 @@ fn directories_inside_one_another_are_refused() {
 #[test]
 fn paths_are_absolute_and_go_nowhere_else() {
     for path in ["relative", "/", "//", "/a/../..", "."] {
-        assert!(
-            refusal(&[("WORKSPACE_PATH", path)]).contains("WORKSPACE_PATH"),
-            "{path}"
-        );
+        assert!(refusal(&[("WORKSPACE_PATH", path)]).contains("WORKSPACE_PATH"), "{path}");
     }
-    assert_eq!(
-        loaded(&[], &[("WORKSPACE_PATH", "/a//b/")])
-            .unwrap()
-            .workspace_path,
-        PathBuf::from("/a/b")
-    );
+    assert_eq!(loaded(&[], &[("WORKSPACE_PATH", "/a//b/")]).unwrap().workspace_path, PathBuf::from("/a/b"));
 }
 
 #[test]
@@ -342,10 +247,7 @@ fn run_as_is_two_numbers_and_never_root() {
         "1:2:3",
         "1000: 1000",
     ] {
-        assert!(
-            refusal(&[("EXECUTOR_RUN_AS", text)]).contains("EXECUTOR_RUN_AS"),
-            "{text}"
-        );
+        assert!(refusal(&[("EXECUTOR_RUN_AS", text)]).contains("EXECUTOR_RUN_AS"), "{text}");
     }
     assert_eq!(
         loaded(&[], &[("EXECUTOR_RUN_AS", "65534:100")]).unwrap().run_as,
@@ -360,26 +262,16 @@ fn every_word_in_the_table_is_understood() {
             continue;
         };
         for word in words {
-            assert!(
-                loaded(&[], &[(setting.name, word)]).is_ok(),
-                "{}={word}",
-                setting.name
-            );
-            assert!(
-                loaded(&[], &[(setting.name, &word.to_uppercase())]).is_ok(),
-                "{}={word}",
-                setting.name
-            );
+            assert!(loaded(&[], &[(setting.name, word)]).is_ok(), "{}={word}", setting.name);
+            assert!(loaded(&[], &[(setting.name, &word.to_uppercase())]).is_ok(), "{}={word}", setting.name);
         }
     }
 }
 
 #[test]
 fn an_unknown_flag_is_refused_with_the_nearest_known_one() {
-    let refusal = command()
-        .try_get_matches_from(["x", "--executor-prot", "1"])
-        .expect_err("unknown")
-        .to_string();
+    let refusal =
+        command().try_get_matches_from(["x", "--executor-prot", "1"]).expect_err("unknown").to_string();
     assert!(refusal.contains("--executor-port"), "{refusal}");
 }
 
@@ -398,11 +290,7 @@ fn row(setting: &settings::Setting) -> String {
         | settings::Kind::Identity => format!("`--{}`", setting.flag()),
     };
     let (name, default, help) = (setting.name, setting.shown_default(), setting.help);
-    format!(
-        "| `{name}` | {flag} | {default} | {help} | {} | {} |",
-        setting.unit(),
-        setting.allowed()
-    )
+    format!("| `{name}` | {flag} | {default} | {help} | {} | {} |", setting.unit(), setting.allowed())
 }
 
 #[test]
@@ -413,8 +301,5 @@ fn the_documentation_lists_every_setting_and_no_other() {
     let known: BTreeSet<&str> = rows.iter().map(String::as_str).collect();
     let missing: Vec<_> = known.difference(&documented).collect();
     let unknown: Vec<_> = documented.difference(&known).collect();
-    assert!(
-        missing.is_empty() && unknown.is_empty(),
-        "add:\n{missing:#?}\ntake away:\n{unknown:#?}"
-    );
+    assert!(missing.is_empty() && unknown.is_empty(), "add:\n{missing:#?}\ntake away:\n{unknown:#?}");
 }

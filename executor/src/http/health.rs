@@ -31,26 +31,14 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
 
 /// That this is answered is the whole answer.
 pub(super) async fn live() -> Json<Live> {
-    Json(Live {
-        status: LiveStatus::Live,
-    })
+    Json(Live { status: LiveStatus::Live })
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.trouble() {
-        None => (
-            StatusCode::OK,
-            Json(Ready {
-                status: ReadyStatus::Ready,
-                reason: None,
-            }),
-        )
-            .into_response(),
+        None => (StatusCode::OK, Json(Ready { status: ReadyStatus::Ready, reason: None })).into_response(),
         reason @ Some(_) => {
-            let body = Ready {
-                status: ReadyStatus::NotReady,
-                reason,
-            };
+            let body = Ready { status: ReadyStatus::NotReady, reason };
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
     }

@@ -197,10 +197,9 @@ impl Refusal {
             Self::MethodNotAllowed { method, allow } => {
                 Some(format!("{} is not one of {allow}", shortened(method)))
             }
-            Self::RequestTimeout { limit } => Some(format!(
-                "the body did not end within {} seconds",
-                limit.as_secs_f64()
-            )),
+            Self::RequestTimeout { limit } => {
+                Some(format!("the body did not end within {} seconds", limit.as_secs_f64()))
+            }
             Self::DuplicateExecution { id, fields } => {
                 let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
                 Some(format!(

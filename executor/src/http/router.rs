@@ -33,18 +33,13 @@ pub fn router(app: Arc<App>) -> Router {
 /// `allow`: the methods that `route` has, as the `Allow` header lists them.
 fn only(allow: &'static str, route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
     route.fallback(async move |request: Request| {
-        let refusal = Refusal::MethodNotAllowed {
-            method: request.method().to_string(),
-            allow,
-        };
+        let refusal = Refusal::MethodNotAllowed { method: request.method().to_string(), allow };
         refuse(&request, refusal)
     })
 }
 
 async fn not_found(request: Request) -> Response {
-    let refusal = Refusal::NotFound {
-        path: request.uri().path().to_owned(),
-    };
+    let refusal = Refusal::NotFound { path: request.uri().path().to_owned() };
     refuse(&request, refusal)
 }
 

@@ -26,12 +26,7 @@ pub fn check(raw: RawRequest<'_>, ceilings: &Ceilings) -> Result<Job, Vec<Proble
     let code = required(&fields, "code", problems).and_then(|value| code(value, problems));
     let language = language(&fields, problems);
     let mode = mode(&fields, language, problems);
-    let limits = limits(
-        fields.given("timeout"),
-        fields.given("limits"),
-        ceilings,
-        problems,
-    );
+    let limits = limits(fields.given("timeout"), fields.given("limits"), ceilings, problems);
     let execution_id = match fields.given("execution_id") {
         Some(value) => identifier::execution_id(value, problems),
         None => Some(new_execution_id()),
@@ -41,41 +36,16 @@ pub fn check(raw: RawRequest<'_>, ceilings: &Ceilings) -> Result<Job, Vec<Proble
         Some(value) => text("stdin", value, problems),
         None => Some(String::new()),
     };
-    let event = event(
-        fields.written("event"),
-        stdin.as_deref().unwrap_or(""),
-        mode,
-        problems,
-    );
-    let env = fields
-        .given("env_vars")
-        .map(|value| environment(value, problems))
-        .unwrap_or_default();
-    let files = fields
-        .given("files")
-        .map(|value| files(value, problems))
-        .unwrap_or_default();
+    let event = event(fields.written("event"), stdin.as_deref().unwrap_or(""), mode, problems);
+    let env = fields.given("env_vars").map(|value| environment(value, problems)).unwrap_or_default();
+    let files = fields.given("files").map(|value| files(value, problems)).unwrap_or_default();
 
     match (code, language, mode, execution_id, place, stdin) {
         (Some(code), Some(language), Some(mode), Some(execution_id), Some(place), Some(stdin))
             if problems.is_empty() =>
         {
-            let program = Program {
-                execution_id,
-                language,
-                mode,
-                code,
-                event,
-                stdin,
-                env,
-                files,
-            };
-            Ok(Job {
-                program,
-                place,
-                limits,
-                fingerprint: fingerprint(&fields),
-            })
+            let program = Program { execution_id, language, mode, code, event, stdin, env, files };
+            Ok(Job { program, place, limits, fingerprint: fingerprint(&fields) })
         }
         // What could not be read has been reported where it was read.
         _ => Err(std::mem::take(problems).into_vec()),
@@ -136,9 +106,7 @@ fn mode(fields: &Fields<'_>, language: Option<Language>, problems: &mut Problems
 }
 
 fn place(fields: &Fields<'_>, problems: &mut Problems) -> Option<Place> {
-    let session = fields
-        .given("session_id")
-        .map(|value| identifier::session_id(value, problems));
+    let session = fields.given("session_id").map(|value| identifier::session_id(value, problems));
     let workspace = match fields.given("workspace") {
         Some(value) => word("workspace", value, &["persistent", "fresh"], &[], problems)?,
         None => "persistent",

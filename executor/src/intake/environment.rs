@@ -36,10 +36,7 @@ pub(super) fn environment(value: &RawValue, problems: &mut Problems) -> BTreeMap
     }
     if count > ENV_VARS {
         problems.report(|| {
-            Problem::new(
-                FIELD,
-                format!("{FIELD} must have at most {ENV_VARS} entries, not {count}"),
-            )
+            Problem::new(FIELD, format!("{FIELD} must have at most {ENV_VARS} entries, not {count}"))
         });
     }
     if bytes > ENV_BYTES {

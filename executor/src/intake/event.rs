@@ -73,18 +73,10 @@ mod tests {
 
     #[test]
     fn depth_counts_brackets_outside_of_strings() {
-        for (text, expected) in [
-            ("1", 0),
-            ("[]", 1),
-            (r#"{"a":[{}]}"#, 3),
-            (r#"["[[[","\"[[","\\"]"#, 1),
-            ("[[],[],[]]", 2),
-        ] {
-            assert_eq!(
-                depth(&RawValue::from_string(text.to_owned()).unwrap()),
-                expected,
-                "{text}"
-            );
+        for (text, expected) in
+            [("1", 0), ("[]", 1), (r#"{"a":[{}]}"#, 3), (r#"["[[[","\"[[","\\"]"#, 1), ("[[],[],[]]", 2)]
+        {
+            assert_eq!(depth(&RawValue::from_string(text.to_owned()).unwrap()), expected, "{text}");
         }
     }
 
@@ -107,9 +99,6 @@ mod tests {
     #[test]
     fn a_given_event_wins_over_stdin() {
         let null = RawValue::from_string("null".to_owned()).unwrap();
-        assert_eq!(
-            event(Some(&null), "[1]", None, &mut Problems::default()).get(),
-            "null"
-        );
+        assert_eq!(event(Some(&null), "[1]", None, &mut Problems::default()).get(), "null");
     }
 }

@@ -34,10 +34,7 @@ pub(super) fn files(value: &RawValue, problems: &mut Problems) -> Vec<InputFile>
     }
     if count > FILES {
         problems.report(|| {
-            Problem::new(
-                "files",
-                format!("files must have at most {FILES} entries, not {count}"),
-            )
+            Problem::new("files", format!("files must have at most {FILES} entries, not {count}"))
         });
     }
     report_collisions(&files, problems);
@@ -46,12 +43,8 @@ pub(super) fn files(value: &RawValue, problems: &mut Problems) -> Vec<InputFile>
 
 fn file(within: &str, element: &RawValue, problems: &mut Problems) -> Option<InputFile> {
     let Some(fields) = Fields::read(element, &FIELDS, within, problems) else {
-        problems.report(|| {
-            Problem::new(
-                within,
-                format!("{within} must be an object, not {}", kind(element)),
-            )
-        });
+        problems
+            .report(|| Problem::new(within, format!("{within} must be an object, not {}", kind(element))));
         return None;
     };
     let mut required = |name: &str| {
@@ -66,11 +59,7 @@ fn file(within: &str, element: &RawValue, problems: &mut Problems) -> Option<Inp
     let content = required("content");
     let path = path.filter(|path| is_relative_path(&format!("{within}.path"), path, problems));
     let encoding = encoding(&format!("{within}.encoding"), &fields, problems);
-    let file = InputFile {
-        path: path?,
-        content: content?,
-        encoding: encoding?,
-    };
+    let file = InputFile { path: path?, content: content?, encoding: encoding? };
     if file.encoding == Encoding::Base64 && BASE64_STANDARD.decode(&file.content).is_err() {
         let field = format!("{within}.content");
         problems.report(|| {
@@ -131,10 +120,7 @@ fn report_collisions(files: &[(usize, InputFile)], problems: &mut Problems) {
         }
         let parents = path.match_indices('/').map(|(end, _)| &path[..end]);
         if let Some(parent) = parents.into_iter().find(|parent| paths.contains(parent)) {
-            let message = format!(
-                "{field} lies under {}, which is a file of this request",
-                quoted(parent)
-            );
+            let message = format!("{field} lies under {}, which is a file of this request", quoted(parent));
             problems.report(|| Problem::new(field.as_str(), message));
         }
     }

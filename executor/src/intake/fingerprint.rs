@@ -14,11 +14,7 @@ pub(super) fn fingerprint(fields: &Fields<'_>) -> Fingerprint {
         .into_iter()
         .filter(|name| *name != "execution_id")
         .filter_map(|name| {
-            let value = if name == "event" {
-                fields.written(name)
-            } else {
-                fields.given(name)
-            };
+            let value = if name == "event" { fields.written(name) } else { fields.given(name) };
             value.map(|value| (name.to_owned(), Sha256::digest(value.get()).into()))
         })
         .collect();

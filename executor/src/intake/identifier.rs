@@ -35,22 +35,14 @@ fn accept(field: &str, id: String, legal: bool, pattern: &str, problems: &mut Pr
     if legal {
         return Some(id);
     }
-    problems.report(|| {
-        Problem::new(
-            field,
-            format!("{field} must match {pattern}, not {}", quoted(&id)),
-        )
-    });
+    problems.report(|| Problem::new(field, format!("{field} must match {pattern}, not {}", quoted(&id))));
     None
 }
 
 /// `exec_<yyyymmdd>_<8 of a-z0-9>`, the day in UTC. Two in a day collide once in about 1.7 million runs; the registry of
 /// executions refuses the second as a duplicate rather than mixing them up.
 pub fn new_execution_id() -> String {
-    let day = Timestamp::now()
-        .to_zoned(TimeZone::UTC)
-        .strftime("%Y%m%d")
-        .to_string();
+    let day = Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y%m%d").to_string();
     format!("{EXECUTION_PREFIX}{day}_{}", random_word())
 }
 
@@ -62,11 +54,7 @@ fn random_word() -> String {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("getrandom(2) cannot fail on a booted Linux");
         let letters = bytes.iter().filter(|byte| **byte < 252);
-        word.extend(
-            letters
-                .map(|byte| char::from(LETTERS[usize::from(byte % 36)]))
-                .take(8 - word.len()),
-        );
+        word.extend(letters.map(|byte| char::from(LETTERS[usize::from(byte % 36)])).take(8 - word.len()));
     }
     word
 }

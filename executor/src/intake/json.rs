@@ -52,16 +52,12 @@ pub(super) fn each_member<'body>(
     value: &'body RawValue,
     visit: impl FnMut(&'body RawValue, &'body RawValue),
 ) -> bool {
-    serde_json::Deserializer::from_str(value.get())
-        .deserialize_map(Members(visit))
-        .is_ok()
+    serde_json::Deserializer::from_str(value.get()).deserialize_map(Members(visit)).is_ok()
 }
 
 /// Calls `visit` for each element of an array. False: `value` is no array.
 pub(super) fn each_element<'body>(value: &'body RawValue, visit: impl FnMut(&'body RawValue)) -> bool {
-    serde_json::Deserializer::from_str(value.get())
-        .deserialize_seq(Elements(visit))
-        .is_ok()
+    serde_json::Deserializer::from_str(value.get()).deserialize_seq(Elements(visit)).is_ok()
 }
 
 struct Members<F>(F);
@@ -145,11 +141,7 @@ impl<'body> Fields<'body> {
 }
 
 pub(super) fn join(within: &str, name: &str) -> String {
-    if within.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{within}.{name}")
-    }
+    if within.is_empty() { name.to_owned() } else { format!("{within}.{name}") }
 }
 
 fn place_of(within: &str) -> &str {
@@ -163,11 +155,7 @@ pub(super) fn surrogate(field: &str, what: &str) -> Problem {
 
 fn unknown(within: &str, name: &str, names: &[&'static str]) -> Problem {
     let shown = quoted(name);
-    let place = if within.is_empty() {
-        String::new()
-    } else {
-        format!(" in {within}")
-    };
+    let place = if within.is_empty() { String::new() } else { format!(" in {within}") };
     let message = match nearest(name, names.iter().copied()) {
         Some(near) => format!("unknown field {shown}{place}; did you mean {near:?}?"),
         None => format!("unknown field {shown}{place}; known are {}", names.join(", ")),

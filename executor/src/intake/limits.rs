@@ -16,14 +16,8 @@ use super::{
     problem::{Problem, Problems},
 };
 
-pub(super) const FIELDS: [&str; 6] = [
-    "memory_mb",
-    "cpu_seconds",
-    "max_processes",
-    "max_open_files",
-    "max_file_mb",
-    "max_output_bytes",
-];
+pub(super) const FIELDS: [&str; 6] =
+    ["memory_mb", "cpu_seconds", "max_processes", "max_open_files", "max_file_mb", "max_output_bytes"];
 
 /// What a run gets that asks for nothing.
 fn defaults(ceilings: &Ceilings) -> Limits {
@@ -54,70 +48,39 @@ pub(super) fn limits(
         problems.report(|| Problem::new("limits", format!("limits must be an object, not {}", kind(asked))));
         return limits;
     };
-    limits.cpu = fields
-        .given("cpu_seconds")
-        .and_then(|value| seconds("limits.cpu_seconds", value, problems));
+    limits.cpu = fields.given("cpu_seconds").and_then(|value| seconds("limits.cpu_seconds", value, problems));
 
     let mut lower = |name: &str, what: &str, minimum: u64, ceiling: u64, setting: &str| {
         let value = fields.given(name)?;
         let why = format!(" (the ceiling of this daemon, {setting})");
         // A ceiling below the minimum is the smaller of two promises: then the ceiling is the only legal value.
         let minimum = minimum.min(ceiling) as f64;
-        let range = Range {
-            what,
-            minimum,
-            maximum: ceiling as f64,
-            why: &why,
-        };
+        let range = Range { what, minimum, maximum: ceiling as f64, why: &why };
         whole_number(&format!("limits.{name}"), value, range, problems)
     };
     let mib = "a whole number of MiB";
     let count = "a whole number";
     let of = |ceiling: Bytes| ceiling.0 / Bytes::mib(1).0;
-    if let Some(asked) = lower(
-        "memory_mb",
-        mib,
-        MEMORY_MB_MINIMUM,
-        of(ceilings.memory),
-        "MAX_MEMORY_MB",
-    ) {
+    if let Some(asked) = lower("memory_mb", mib, MEMORY_MB_MINIMUM, of(ceilings.memory), "MAX_MEMORY_MB") {
         limits.memory = Bytes::mib(asked);
     }
-    if let Some(asked) = lower(
-        "max_processes",
-        count,
-        PROCESSES_MINIMUM,
-        ceilings.processes.into(),
-        "MAX_PROCESSES",
-    ) {
+    if let Some(asked) =
+        lower("max_processes", count, PROCESSES_MINIMUM, ceilings.processes.into(), "MAX_PROCESSES")
+    {
         limits.processes = fits(asked);
     }
-    if let Some(asked) = lower(
-        "max_open_files",
-        count,
-        OPEN_FILES_MINIMUM,
-        ceilings.open_files.into(),
-        "MAX_OPEN_FILES",
-    ) {
+    if let Some(asked) =
+        lower("max_open_files", count, OPEN_FILES_MINIMUM, ceilings.open_files.into(), "MAX_OPEN_FILES")
+    {
         limits.open_files = fits(asked);
     }
-    if let Some(asked) = lower(
-        "max_file_mb",
-        mib,
-        FILE_MB_MINIMUM,
-        of(ceilings.file_size),
-        "MAX_FILE_MB",
-    ) {
+    if let Some(asked) = lower("max_file_mb", mib, FILE_MB_MINIMUM, of(ceilings.file_size), "MAX_FILE_MB") {
         limits.file_size = Bytes::mib(asked);
     }
     let bytes = "a whole number of bytes";
-    if let Some(asked) = lower(
-        "max_output_bytes",
-        bytes,
-        OUTPUT_BYTES_MINIMUM,
-        ceilings.output.0,
-        "MAX_OUTPUT_BYTES",
-    ) {
+    if let Some(asked) =
+        lower("max_output_bytes", bytes, OUTPUT_BYTES_MINIMUM, ceilings.output.0, "MAX_OUTPUT_BYTES")
+    {
         limits.output = Bytes(asked);
     }
     limits
@@ -128,12 +91,7 @@ fn seconds(field: &str, value: &RawValue, problems: &mut Problems) -> Option<Dur
         "timeout" => (TIMEOUT_MINIMUM, TIMEOUT_MAXIMUM),
         _ => (CPU_SECONDS_MINIMUM, CPU_SECONDS_MAXIMUM),
     };
-    let range = Range {
-        what: "a number of seconds",
-        minimum,
-        maximum,
-        why: "",
-    };
+    let range = Range { what: "a number of seconds", minimum, maximum, why: "" };
     number(field, value, range, problems).map(Duration::from_secs_f64)
 }
 

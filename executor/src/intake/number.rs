@@ -25,11 +25,7 @@ pub(super) fn number(
     problems: &mut Problems,
 ) -> Option<f64> {
     // The text is a JSON number, checked by `decode`; Rust reads every one of them, and 1e999 as infinity.
-    let read = if kind(value) == "a number" {
-        value.get().parse::<f64>().ok()
-    } else {
-        None
-    };
+    let read = if kind(value) == "a number" { value.get().parse::<f64>().ok() } else { None };
     let found = read.filter(|number| (range.minimum..=range.maximum).contains(number));
     if found.is_none() {
         problems.report(|| must_be(field, value, range));
@@ -54,18 +50,10 @@ pub(super) fn whole_number(
 }
 
 fn must_be(field: &str, value: &RawValue, range: Range<'_>) -> Problem {
-    let Range {
-        what,
-        minimum,
-        maximum,
-        why,
-    } = range;
+    let Range { what, minimum, maximum, why } = range;
     let was = match kind(value) {
         "a number" => value.get().chars().take(40).collect(),
         other => other.to_owned(),
     };
-    Problem::new(
-        field,
-        format!("{field} must be {what} from {minimum} to {maximum}{why}, not {was}"),
-    )
+    Problem::new(field, format!("{field} must be {what} from {minimum} to {maximum}{why}, not {was}"))
 }

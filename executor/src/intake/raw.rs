@@ -39,10 +39,7 @@ pub fn decode(body: &[u8]) -> Result<RawRequest<'_>, Vec<Problem>> {
     let mut problems = Problems::default();
     match Fields::read(value, &FIELDS, "", &mut problems) {
         Some(fields) => Ok(RawRequest { fields, problems }),
-        None => Err(whole(format!(
-            "the body must be a JSON object, not {}",
-            kind(value)
-        ))),
+        None => Err(whole(format!("the body must be a JSON object, not {}", kind(value)))),
     }
 }
 
@@ -54,10 +51,7 @@ fn text_of(body: &[u8]) -> Result<&str, String> {
         return Err("the body is empty; send a JSON object with at least code and language".to_owned());
     }
     std::str::from_utf8(body).map_err(|error| {
-        format!(
-            "the body is not UTF-8: the byte at offset {} is wrong",
-            error.valid_up_to()
-        )
+        format!("the body is not UTF-8: the byte at offset {} is wrong", error.valid_up_to())
     })
 }
 

@@ -16,11 +16,7 @@ fn intake(body: &[u8]) -> Result<Job, Vec<Problem>> {
 }
 
 fn messages(body: &str) -> Vec<String> {
-    intake(body.as_bytes())
-        .unwrap_err()
-        .into_iter()
-        .map(|problem| problem.message)
-        .collect()
+    intake(body.as_bytes()).unwrap_err().into_iter().map(|problem| problem.message).collect()
 }
 
 fn with(field: &str, value: &str) -> String {
@@ -52,11 +48,7 @@ fn what_is_not_a_json_object_is_refused_with_the_place() {
         let problems = intake(body).unwrap_err();
         assert_eq!(problems.len(), 1, "{body:?}");
         assert_eq!(problems[0].field, "body");
-        assert!(
-            problems[0].message.contains(expected),
-            "{body:?}: {}",
-            problems[0].message
-        );
+        assert!(problems[0].message.contains(expected), "{body:?}: {}", problems[0].message);
     }
 }
 
@@ -88,18 +80,9 @@ fn every_problem_is_reported_in_one_answer() {
 #[test]
 fn messages_name_the_field_what_it_must_be_and_what_it_was() {
     for (body, expected) in [
-        (
-            with("timeout", "\"10\""),
-            "timeout must be a number of seconds from 1 to 3600, not a string",
-        ),
-        (
-            with("timeout", "0.5"),
-            "timeout must be a number of seconds from 1 to 3600, not 0.5",
-        ),
-        (
-            with("tiemout", "10"),
-            "unknown field \"tiemout\"; did you mean \"timeout\"?",
-        ),
+        (with("timeout", "\"10\""), "timeout must be a number of seconds from 1 to 3600, not a string"),
+        (with("timeout", "0.5"), "timeout must be a number of seconds from 1 to 3600, not 0.5"),
+        (with("tiemout", "10"), "unknown field \"tiemout\"; did you mean \"timeout\"?"),
         (
             with("limits", r#"{"memory_mb":4096}"#),
             "limits.memory_mb must be a whole number of MiB from 16 to 512 (the ceiling of this daemon, \
@@ -144,14 +127,7 @@ fn only_the_documented_languages_are_known_and_others_get_a_hint() {
 #[test]
 fn a_thousand_levels_of_event_arrive_as_written() {
     let event = "[".repeat(1000) + &"]".repeat(1000);
-    assert_eq!(
-        intake(with("event", &event).as_bytes())
-            .unwrap()
-            .program
-            .event
-            .get(),
-        event
-    );
+    assert_eq!(intake(with("event", &event).as_bytes()).unwrap().program.event.get(), event);
 }
 
 #[test]
@@ -172,14 +148,7 @@ fn the_event_keeps_digits_key_order_and_repeated_keys() {
         "null",
         r#""\ud800""#,
     ] {
-        assert_eq!(
-            intake(with("event", event).as_bytes())
-                .unwrap()
-                .program
-                .event
-                .get(),
-            event
-        );
+        assert_eq!(intake(with("event", event).as_bytes()).unwrap().program.event.get(), event);
     }
 }
 
@@ -188,16 +157,9 @@ fn defaults_are_those_of_the_contract() {
     let job = intake(br#"{"code":"x","language":"python"}"#).unwrap();
     assert_eq!(job.place, Place::Container);
     assert_eq!(job.limits.wall, Duration::from_secs(30));
-    assert_eq!(
-        (job.limits.memory, job.limits.cpu),
-        (Ceilings::default().memory, None)
-    );
+    assert_eq!((job.limits.memory, job.limits.cpu), (Ceilings::default().memory, None));
     assert_eq!((job.program.event.get(), job.program.stdin.as_str()), ("{}", ""));
-    for (language, mode) in [
-        ("python", Mode::Handler),
-        ("javascript", Mode::Auto),
-        ("shell", Mode::Script),
-    ] {
+    for (language, mode) in [("python", Mode::Handler), ("javascript", Mode::Auto), ("shell", Mode::Script)] {
         let job = intake(format!(r#"{{"code":"x","language":"{language}"}}"#).as_bytes()).unwrap();
         assert_eq!(job.program.mode, mode);
     }
@@ -209,11 +171,7 @@ fn a_generated_execution_id_has_the_documented_form_and_differs_each_time() {
     let parts: Vec<&str> = id.split('_').collect();
     assert_eq!((parts[0], parts[1].len(), parts[2].len()), ("exec", 8, 8), "{id}");
     assert!(parts[1].bytes().all(|byte| byte.is_ascii_digit()));
-    assert!(
-        parts[2]
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    );
+    assert!(parts[2].bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
     assert_ne!(id, new_execution_id());
 }
 
@@ -221,10 +179,7 @@ fn a_generated_execution_id_has_the_documented_form_and_differs_each_time() {
 fn the_fingerprint_ignores_the_id_the_order_and_nulls_and_sees_everything_else() {
     let of = |body: &str| intake(body.as_bytes()).unwrap().fingerprint;
     let first = of(r#"{"code":"x","language":"python","execution_id":"exec_1"}"#);
-    assert_eq!(
-        first,
-        of(r#"{ "language": "python", "timeout":null, "code": "x" }"#)
-    );
+    assert_eq!(first, of(r#"{ "language": "python", "timeout":null, "code": "x" }"#));
     assert_ne!(first, of(r#"{"code":"y","language":"python"}"#));
     assert_ne!(first, of(r#"{"code":"x","language":"python","event":null}"#));
     assert_ne!(first, of(r#"{"code":"x","language":"python","timeout":30}"#));
@@ -234,10 +189,7 @@ fn the_fingerprint_ignores_the_id_the_order_and_nulls_and_sees_everything_else()
 fn the_command_line_gets_the_same_defaults_and_the_same_refusals() {
     let mut request = ExecuteRequest::new(Language::Shell, "true");
     let job = from_request(&request, &Ceilings::default()).unwrap();
-    assert_eq!(
-        (job.program.mode, job.limits.wall),
-        (Mode::Script, Duration::from_secs(30))
-    );
+    assert_eq!((job.program.mode, job.limits.wall), (Mode::Script, Duration::from_secs(30)));
     request.timeout = Some(f64::NAN);
     // JSON has no NaN: it becomes null, which is "left out".
     assert!(from_request(&request, &Ceilings::default()).is_ok());

@@ -34,18 +34,12 @@ pub(super) fn word<'words>(
         problems.report(|| {
             let listed = words.join(", ");
             let lower = written.trim().to_lowercase();
-            let meant = nicknames
-                .iter()
-                .find(|(nickname, _)| *nickname == lower)
-                .map(|(_, word)| *word);
+            let meant = nicknames.iter().find(|(nickname, _)| *nickname == lower).map(|(_, word)| *word);
             let hint = match meant.or_else(|| nearest(&written, words.iter().copied())) {
                 Some(near) => format!("; did you mean {near:?}?"),
                 None => String::new(),
             };
-            Problem::new(
-                field,
-                format!("{field} must be one of {listed}, not {}{hint}", quoted(&written)),
-            )
+            Problem::new(field, format!("{field} must be one of {listed}, not {}{hint}", quoted(&written)))
         });
     }
     found
@@ -55,10 +49,7 @@ pub(super) fn code(value: &RawValue, problems: &mut Problems) -> Option<String> 
     use super::bounds::CODE_BYTES;
     let code = text("code", value, problems)?;
     if code.is_empty() || code.len() > CODE_BYTES {
-        let message = format!(
-            "code must be 1 to {CODE_BYTES} bytes of UTF-8, not {}",
-            code.len()
-        );
+        let message = format!("code must be 1 to {CODE_BYTES} bytes of UTF-8, not {}", code.len());
         problems.report(|| Problem::new("code", message));
         return None;
     }

@@ -26,11 +26,7 @@ pub enum GroundError {
     #[error("cannot open this program to start it inside sandboxes: {0}")]
     Launcher(#[source] io::Error),
     #[error("cannot prepare {} for user {}: {source}; create it, owned by {}, or choose another", path.display(), owner.uid, owner.uid)]
-    Directory {
-        path: PathBuf,
-        owner: Identity,
-        source: io::Error,
-    },
+    Directory { path: PathBuf, owner: Identity, source: io::Error },
     #[error("cannot become user {}: {source}; start the daemon as that user, or set EXECUTOR_RUN_AS", to.uid)]
     Become { to: Identity, source: io::Error },
     #[error("cannot hide this process's memory from others: {0}")]
@@ -41,28 +37,16 @@ pub enum GroundError {
 pub fn settle(config: &Config) -> Result<Ground, GroundError> {
     let launcher = probe::open_launcher().map_err(GroundError::Launcher)?;
     if identity::is_root() {
-        let owner = Identity {
-            uid: config.run_as.uid,
-            gid: config.run_as.gid,
-        };
+        let owner = Identity { uid: config.run_as.uid, gid: config.run_as.gid };
         // A workspace that somebody chose and that is not there is a mistake of theirs: found and named later.
         let make_workspace = match config.workspace_origin {
             Origin::Default => Some(&config.workspace_path),
             Origin::Explicit => None,
         };
-        for path in [
-            Some(&config.sessions_path),
-            Some(&config.results_dir),
-            make_workspace,
-        ]
-        .into_iter()
-        .flatten()
+        for path in
+            [Some(&config.sessions_path), Some(&config.results_dir), make_workspace].into_iter().flatten()
         {
-            make(path).map_err(|source| GroundError::Directory {
-                path: path.clone(),
-                owner,
-                source,
-            })?;
+            make(path).map_err(|source| GroundError::Directory { path: path.clone(), owner, source })?;
         }
         for path in [&config.workspace_path, &config.sessions_path, &config.results_dir] {
             give(path, owner).map_err(|source| GroundError::Directory {
@@ -90,12 +74,7 @@ fn make(path: &Path) -> io::Result<()> {
 fn give(path: &Path, owner: Identity) -> io::Result<()> {
     match identity::give(path, owner) {
         // Missing or read-only: what is wrong with it is said better where it is opened.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem) => {
             Ok(())
         }
         given => given,

@@ -37,10 +37,7 @@ pub struct Signals {
 impl Signals {
     /// From here on the two no longer kill the process.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     pub async fn next(&mut self) -> Ended {

@@ -24,10 +24,7 @@ pub fn response(record: &RunRecord) -> ExecuteResponse {
         stderr_bytes_total: record.stderr.bytes_total,
         exit_code: record.outcome.exit_code,
         execution_time: record.execution_time.as_secs_f64(),
-        return_value: record
-            .return_value
-            .clone()
-            .unwrap_or_else(|| RawValue::NULL.to_owned()),
+        return_value: record.return_value.clone().unwrap_or_else(|| RawValue::NULL.to_owned()),
         cause: names::cause(record.outcome.cause),
         cause_detail: record.outcome.detail.as_ref().map(cause_detail),
         metrics: metrics(record.execution_time, &record.usage, &record.phases),
@@ -37,11 +34,7 @@ pub fn response(record: &RunRecord) -> ExecuteResponse {
 }
 
 fn cause_detail(detail: &outcome::CauseDetail) -> CauseDetail {
-    CauseDetail {
-        limit: detail.limit,
-        observed: detail.observed,
-        message: detail.message.clone(),
-    }
+    CauseDetail { limit: detail.limit, observed: detail.observed, message: detail.message.clone() }
 }
 
 fn metrics(execution_time: Duration, usage: &Usage, phases: &Phases) -> Metrics {
@@ -112,17 +105,8 @@ mod tests {
             execution_id: "exec_1".to_owned(),
             place: Place::Container,
             language: Language::Python,
-            outcome: Outcome {
-                status: Status::Success,
-                exit_code: 0,
-                cause: Cause::Exit,
-                detail: None,
-            },
-            stdout: Captured {
-                text: "hi\n".to_owned(),
-                truncated: false,
-                bytes_total: 3,
-            },
+            outcome: Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None },
+            stdout: Captured { text: "hi\n".to_owned(), truncated: false, bytes_total: 3 },
             stderr: Captured::default(),
             return_value: return_value.map(|text| RawValue::from_string(text.to_owned()).unwrap()),
             execution_time: Duration::from_nanos(1_234_567),
@@ -134,10 +118,7 @@ mod tests {
                 memory_source: MemorySource::Poller,
                 cpu_source: CpuSource::Rusage,
             },
-            phases: Phases {
-                run: Duration::from_nanos(1_234_567),
-                ..Phases::default()
-            },
+            phases: Phases { run: Duration::from_nanos(1_234_567), ..Phases::default() },
             artifacts: vec![ArtifactRecord {
                 path: "out/a.csv".to_owned(),
                 size: Bytes(5),
@@ -155,15 +136,7 @@ mod tests {
 
     #[test]
     fn falsy_return_values_survive_and_none_is_null() {
-        for value in [
-            "0",
-            "false",
-            "\"\"",
-            "[]",
-            "{}",
-            "null",
-            "12345678901234567890123",
-        ] {
+        for value in ["0", "false", "\"\"", "[]", "{}", "null", "12345678901234567890123"] {
             assert_eq!(response(&record(Some(value))).return_value.get(), value);
         }
         assert_eq!(response(&record(None)).return_value.get(), "null");

@@ -4,8 +4,8 @@ use protocol::{
     CgroupVersion, Info, IsolationState, IsolationTier, LanguageVersion, LimitRange, LimitsInForce,
     MemoryWatch, Platform, ProcMount, SeccompState,
 };
-use sandbox::limits::Bytes;
 use sandbox::host::{Host, ProcView, UserNamespaces};
+use sandbox::limits::Bytes;
 
 use super::names;
 use crate::config::Config;
@@ -87,9 +87,5 @@ fn limits(config: &Config) -> LimitsInForce {
 
 /// A run that asks for nothing gets the ceiling.
 fn up_to(minimum: u64, ceiling: u64) -> LimitRange<u64> {
-    LimitRange {
-        minimum,
-        default: Some(ceiling),
-        ceiling,
-    }
+    LimitRange { minimum, default: Some(ceiling), ceiling }
 }

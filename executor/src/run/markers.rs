@@ -44,17 +44,9 @@ mod tests {
                 Some("2"),
                 "===SANDBOX_RESULT===1===SANDBOX_RESULT_END===\n",
             ),
-            (
-                "===SANDBOX_RESULT===\nfalse\n===SANDBOX_RESULT_END===",
-                Some("false"),
-                "",
-            ),
+            ("===SANDBOX_RESULT===\nfalse\n===SANDBOX_RESULT_END===", Some("false"), ""),
             ("===SANDBOX_RESULT===\n1\n", None, "===SANDBOX_RESULT===\n1\n"),
-            (
-                "1\n===SANDBOX_RESULT_END===\n",
-                None,
-                "1\n===SANDBOX_RESULT_END===\n",
-            ),
+            ("1\n===SANDBOX_RESULT_END===\n", None, "1\n===SANDBOX_RESULT_END===\n"),
             (
                 "===SANDBOX_RESULT===\nnot json\n===SANDBOX_RESULT_END===\n",
                 None,
@@ -67,11 +59,7 @@ mod tests {
             ),
             ("plain", None, "plain"),
         ] {
-            assert_eq!(
-                taken(stdout),
-                (value.map(str::to_owned), rest.to_owned()),
-                "{stdout:?}"
-            );
+            assert_eq!(taken(stdout), (value.map(str::to_owned), rest.to_owned()), "{stdout:?}");
         }
     }
 

@@ -57,10 +57,7 @@ pub fn submit(parts: &Arc<Parts>, job: Job, request_id: &str) -> Result<Arc<Exec
     })?;
 
     let span = spans::execution(&id, request_id);
-    let ending = Ending {
-        parts: Arc::clone(parts),
-        execution: Arc::clone(&execution),
-    };
+    let ending = Ending { parts: Arc::clone(parts), execution: Arc::clone(&execution) };
     let run = async move {
         let on_start = || ending.execution.become_(State::Running);
         let ended = pipeline::road(&ending.parts, job, waiting, stopped, on_start).await;

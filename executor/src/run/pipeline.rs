@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use sandbox::facts::Reported;
 use sandbox::outcome::{self, Outcome};
 use sandbox::prepare::{self, PrepareError};
-use sandbox::facts::Reported;
 use sandbox::stop::Stopped;
 use sandbox::supervise::Finished;
 
@@ -80,9 +80,7 @@ pub(super) async fn road(
     // 8. collect, now that nobody writes any more.
     let manifest = collect(workspace.dir.try_clone(), before).await;
     draft.phases.collect = draft.lap().saturating_sub(draft.phases.start + draft.phases.run);
-    let empty = manifest
-        .as_ref()
-        .is_some_and(|manifest| manifest.artifacts.is_empty());
+    let empty = manifest.as_ref().is_some_and(|manifest| manifest.artifacts.is_empty());
     workspace.release(if empty { Left::Nothing } else { Left::Artifacts });
     drop(ticket);
 
@@ -95,9 +93,7 @@ async fn snapshot(place: &Place, dir: io::Result<OwnedFd>) -> Snapshot {
     match (place, dir) {
         (Place::Container | Place::Session(_), Ok(dir)) => {
             let take = move || Snapshot::take(dir.as_fd(), &Bounds::default());
-            tokio::task::spawn_blocking(take)
-                .await
-                .unwrap_or_else(|_panicked| Snapshot::of_nothing())
+            tokio::task::spawn_blocking(take).await.unwrap_or_else(|_panicked| Snapshot::of_nothing())
         }
         (Place::Fresh, _) | (Place::Container | Place::Session(_), Err(_)) => Snapshot::of_nothing(),
     }
@@ -151,9 +147,11 @@ impl Draft {
     fn not_started(self, stage: Stage) -> RunRecord {
         let untold = "the executor could not run the program; its log says why";
         let (stage, error, told) = match stage {
-            Stage::Workspace(error) => {
-                ("workspace", error.to_string(), "the workspace cannot be used; the executor's log says why".to_owned())
-            }
+            Stage::Workspace(error) => (
+                "workspace",
+                error.to_string(),
+                "the workspace cannot be used; the executor's log says why".to_owned(),
+            ),
             Stage::LanguageMissing => ("language", String::new(), "the language is not installed".to_owned()),
             Stage::Prepare(error) => (error.stage.name(), error.to_string(), error.told_outside()),
             Stage::Supervisor(error) => ("supervise", error.to_string(), untold.to_owned()),

@@ -79,21 +79,9 @@ impl RunRecord {
     }
 
     pub(super) fn log(&self) {
-        let Outcome {
-            status,
-            cause,
-            exit_code,
-            ..
-        } = self.outcome;
+        let Outcome { status, cause, exit_code, .. } = self.outcome;
         let duration_ms = u64::try_from(self.execution_time.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            ?status,
-            ?cause,
-            exit_code,
-            duration_ms,
-            "{}",
-            events::EXECUTION_COMPLETED
-        );
+        tracing::info!(?status, ?cause, exit_code, duration_ms, "{}", events::EXECUTION_COMPLETED);
     }
 }
 

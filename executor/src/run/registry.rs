@@ -70,10 +70,7 @@ impl Execution {
             State::Done(_) | State::Refused(_) | State::Lost => true,
         };
         // The sender is in `self`, so it cannot be gone.
-        state
-            .wait_for(over)
-            .await
-            .map_or(State::Lost, |state| state.clone())
+        state.wait_for(over).await.map_or(State::Lost, |state| state.clone())
     }
 }
 
@@ -160,9 +157,7 @@ impl Registry {
 fn differing(one: &Fingerprint, other: &Fingerprint) -> BTreeSet<String> {
     let one: BTreeSet<_> = one.0.iter().collect();
     let other: BTreeSet<_> = other.0.iter().collect();
-    one.symmetric_difference(&other)
-        .map(|(field, _)| field.clone())
-        .collect()
+    one.symmetric_difference(&other).map(|(field, _)| field.clone()).collect()
 }
 
 #[cfg(test)]
@@ -176,14 +171,8 @@ mod tests {
     #[test]
     fn the_same_request_attaches_and_another_one_is_told_what_differs() {
         let registry = Registry::default();
-        assert!(matches!(
-            registry.enter("exec_a", &fingerprint(1)),
-            Entered::New(..)
-        ));
-        assert!(matches!(
-            registry.enter("exec_a", &fingerprint(1)),
-            Entered::Known(_)
-        ));
+        assert!(matches!(registry.enter("exec_a", &fingerprint(1)), Entered::New(..)));
+        assert!(matches!(registry.enter("exec_a", &fingerprint(1)), Entered::Known(_)));
         match registry.enter("exec_a", &fingerprint(2)) {
             Entered::Conflict(fields) => assert_eq!(fields.into_iter().collect::<Vec<_>>(), ["code"]),
             other @ (Entered::New(..) | Entered::Known(_)) => panic!("{other:?}"),
@@ -193,14 +182,8 @@ mod tests {
     #[test]
     fn an_id_that_never_ran_is_free_again() {
         let registry = Registry::default();
-        assert!(matches!(
-            registry.enter("exec_a", &fingerprint(1)),
-            Entered::New(..)
-        ));
+        assert!(matches!(registry.enter("exec_a", &fingerprint(1)), Entered::New(..)));
         registry.forget("exec_a");
-        assert!(matches!(
-            registry.enter("exec_a", &fingerprint(2)),
-            Entered::New(..)
-        ));
+        assert!(matches!(registry.enter("exec_a", &fingerprint(2)), Entered::New(..)));
     }
 }

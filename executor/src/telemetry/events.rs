@@ -61,39 +61,23 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_event_and_no_other() {
         let document = include_str!("../../../docs/log-events.md");
-        let documented: BTreeSet<String> = document
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .map(str::to_owned)
-            .collect();
+        let documented: BTreeSet<String> =
+            document.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
         let known: BTreeSet<String> = ALL.iter().map(row).collect();
         let missing: Vec<_> = known.difference(&documented).collect();
         let unknown: Vec<_> = documented.difference(&known).collect();
-        assert!(
-            missing.is_empty() && unknown.is_empty(),
-            "add:\n{missing:#?}\ntake away:\n{unknown:#?}"
-        );
+        assert!(missing.is_empty() && unknown.is_empty(), "add:\n{missing:#?}\ntake away:\n{unknown:#?}");
     }
 
     fn row(event: &Event) -> String {
         let fields: Vec<String> = event.fields.iter().map(|field| format!("`{field}`")).collect();
-        format!(
-            "| `{}` | {} | {} | {} |",
-            event.name,
-            event.level,
-            fields.join(", "),
-            event.meaning
-        )
+        format!("| `{}` | {} | {} | {} |", event.name, event.level, fields.join(", "), event.meaning)
     }
 
     #[test]
     fn names_are_unique_words_in_snake_case() {
         let names: BTreeSet<_> = ALL.iter().map(|event| event.name).collect();
         assert_eq!(names.len(), ALL.len());
-        assert!(
-            names
-                .iter()
-                .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
-        );
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
     }
 }

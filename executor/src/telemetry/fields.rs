@@ -38,10 +38,8 @@ impl Fields {
     }
 
     pub(super) fn take_text(&mut self, name: &str) -> Option<String> {
-        let position = self
-            .0
-            .iter()
-            .position(|(known, value)| *known == name && matches!(value, Value::Text(_)))?;
+        let position =
+            self.0.iter().position(|(known, value)| *known == name && matches!(value, Value::Text(_)))?;
         match self.0.remove(position).1 {
             Value::Text(text) => Some(text),
             Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) | Value::Truth(_) => None,

@@ -48,15 +48,9 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
-                of_span
-                    .iter()
-                    .for_each(|(name, value)| fields.set(name, value.clone()));
+                of_span.iter().for_each(|(name, value)| fields.set(name, value.clone()));
             }
         }
         let mut own = Fields::default();

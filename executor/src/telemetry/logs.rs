@@ -47,14 +47,8 @@ where
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let libraries = ours.min(LevelFilter::WARN);
-    let targets = Targets::new()
-        .with_default(libraries)
-        .with_targets(OWN.map(|name| (name, ours)));
-    let lines = Lines {
-        format,
-        container_id: container_id.to_owned(),
-        writer,
-    };
+    let targets = Targets::new().with_default(libraries).with_targets(OWN.map(|name| (name, ours)));
+    let lines = Lines { format, container_id: container_id.to_owned(), writer };
     Registry::default().with(lines.with_filter(targets))
 }
 

@@ -88,15 +88,8 @@ fn no_value_can_break_a_line_or_reach_the_terminal() {
             let _entered = spans::request(HOSTILE).entered();
             info!(path = HOSTILE, shown = ?HOSTILE, "{}", events::CLEANUP_FAILED);
         });
-        assert_eq!(
-            lines.chars().filter(|character| character.is_control()).count(),
-            1,
-            "{lines:?}"
-        );
-        assert!(
-            lines.ends_with('\n') && !lines.contains(['\u{2028}', '\u{202e}', '\u{9b}']),
-            "{lines:?}"
-        );
+        assert_eq!(lines.chars().filter(|character| character.is_control()).count(), 1, "{lines:?}");
+        assert!(lines.ends_with('\n') && !lines.contains(['\u{2028}', '\u{202e}', '\u{9b}']), "{lines:?}");
         if format == LogFormat::Json {
             assert_eq!(one_object(&lines)["path"], HOSTILE);
         }
@@ -106,19 +99,10 @@ fn no_value_can_break_a_line_or_reach_the_terminal() {
 #[test]
 fn a_text_line_reads_from_left_to_right() {
     let lines = logged(LogLevel::Info, LogFormat::Text, || {
-        info!(
-            path = "/tmp/a b",
-            count = 2_u64,
-            empty = "",
-            "{}",
-            events::CLEANUP_FAILED
-        );
+        info!(path = "/tmp/a b", count = 2_u64, empty = "", "{}", events::CLEANUP_FAILED);
     });
     let (_, rest) = lines.split_once(' ').unwrap();
-    assert_eq!(
-        rest,
-        "INFO  cleanup_failed container_id=container-1 path=\"/tmp/a b\" count=2 empty=\"\"\n"
-    );
+    assert_eq!(rest, "INFO  cleanup_failed container_id=container-1 path=\"/tmp/a b\" count=2 empty=\"\"\n");
 }
 
 #[test]
@@ -129,24 +113,14 @@ fn a_long_value_is_cut_and_its_length_told() {
     });
     let object = one_object(&lines);
     let path = object["path"].as_str().unwrap();
-    assert!(
-        path.len() < LONGEST + 64 && path.ends_with("... (1000000 bytes)"),
-        "{}",
-        path.len()
-    );
+    assert!(path.len() < LONGEST + 64 && path.ends_with("... (1000000 bytes)"), "{}", path.len());
     assert!(lines.len() < 3 * LONGEST, "{}", lines.len());
 }
 
 #[test]
 fn a_field_cannot_take_the_place_of_the_head_of_the_line() {
     let lines = logged(LogLevel::Info, LogFormat::Json, || {
-        info!(
-            level = "error",
-            container_id = "other",
-            event = "forged",
-            "{}",
-            events::EXECUTION_STARTED
-        );
+        info!(level = "error", container_id = "other", event = "forged", "{}", events::EXECUTION_STARTED);
     });
     let object = one_object(&lines);
     assert_eq!(
@@ -164,10 +138,7 @@ fn libraries_are_heard_from_warn_up_and_keep_their_own_words() {
         debug!("{}", events::LIFECYCLE_CHANGED);
     });
     assert!(!lines.contains("canary"), "{lines}");
-    let objects: Vec<Value> = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(objects.len(), 2, "{lines}");
     assert_eq!(
         (&objects[0]["event"], &objects[0]["message"]),
@@ -179,22 +150,13 @@ fn libraries_are_heard_from_warn_up_and_keep_their_own_words() {
 
 #[test]
 fn an_error_is_logged_with_its_causes() {
-    let outer = AlreadyStarted(
-        tracing::subscriber::set_global_default(Registry::default()).map_or_else(
-            |error| error,
-            |()| tracing::subscriber::set_global_default(Registry::default()).expect_err("the second one"),
-        ),
-    );
+    let outer = AlreadyStarted(tracing::subscriber::set_global_default(Registry::default()).map_or_else(
+        |error| error,
+        |()| tracing::subscriber::set_global_default(Registry::default()).expect_err("the second one"),
+    ));
     let lines = logged(LogLevel::Info, LogFormat::Json, || {
-        error!(
-            error = &outer as &dyn std::error::Error,
-            "{}",
-            events::CLEANUP_FAILED
-        );
+        error!(error = &outer as &dyn std::error::Error, "{}", events::CLEANUP_FAILED);
     });
     let said = one_object(&lines)["error"].as_str().unwrap().to_owned();
-    assert!(
-        said.starts_with("cannot start logging") && said.contains(": a global default"),
-        "{said}"
-    );
+    assert!(said.starts_with("cannot start logging") && said.contains(": a global default"), "{said}");
 }

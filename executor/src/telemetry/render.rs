@@ -38,12 +38,7 @@ impl Line<'_> {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut line = format!(
-            "{} {:5} {}",
-            self.timestamp,
-            self.level.to_ascii_uppercase(),
-            self.event
-        );
+        let mut line = format!("{} {:5} {}", self.timestamp, self.level.to_ascii_uppercase(), self.event);
         let container_id = Value::Text(self.container_id.to_owned());
         let all = std::iter::once(("container_id", &container_id)).chain(self.own_fields());
         for (name, value) in all {
@@ -111,10 +106,7 @@ fn push_text(line: &mut String, text: &str) {
 /// Controls (C1 too: U+009B starts an escape sequence), line separators, and marks that reorder what is read.
 fn is_hostile(character: char) -> bool {
     character.is_control()
-        || matches!(
-            character,
-            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
-        )
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
         || ('\u{202a}'..='\u{202e}').contains(&character)
         || ('\u{2066}'..='\u{2069}').contains(&character)
 }

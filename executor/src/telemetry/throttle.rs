@@ -17,19 +17,13 @@ struct State {
 
 impl Throttle {
     pub fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            state: Mutex::new(State::default()),
-        }
+        Self { interval, state: Mutex::new(State::default()) }
     }
 
     /// `Some`: say it, and say how many were held back since the last time.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) < self.interval)
-        {
+        if state.last.is_some_and(|last| now.saturating_duration_since(last) < self.interval) {
             state.suppressed += 1;
             return None;
         }

@@ -31,40 +31,21 @@ pub(super) struct Directories {
 impl Directories {
     pub(super) fn open(workspace_path: &Path, sessions_path: &Path) -> Result<Self, WorkspaceError> {
         let (workspace_path, workspace) = open_workspace(workspace_path)?;
-        let unusable = |source| WorkspaceError::SessionsUnusable {
-            path: sessions_path.to_owned(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(sessions_path)
-            .map_err(unusable)?;
+        let unusable = |source| WorkspaceError::SessionsUnusable { path: sessions_path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(sessions_path).map_err(unusable)?;
         let sessions_path = sessions_path.canonicalize().map_err(unusable)?;
         if sessions_path.starts_with(&workspace_path) || workspace_path.starts_with(&sessions_path) {
-            return Err(WorkspaceError::Nested {
-                workspace: workspace_path,
-                sessions: sessions_path,
-            });
+            return Err(WorkspaceError::Nested { workspace: workspace_path, sessions: sessions_path });
         }
         let sessions = tree::open_dir(&sessions_path).map_err(unusable)?;
         let fresh = renew_fresh(sessions.as_fd()).map_err(unusable)?;
-        Ok(Self {
-            workspace_path,
-            workspace,
-            sessions_path,
-            sessions,
-            fresh,
-        })
+        Ok(Self { workspace_path, workspace, sessions_path, sessions, fresh })
     }
 
     /// The directory that was opened at start, as long as its path still leads to it.
     pub(super) fn container(&self) -> Result<OwnedFd, WorkspaceError> {
         let path = &self.workspace_path;
-        let unusable = |source| WorkspaceError::Unusable {
-            path: path.clone(),
-            source,
-        };
+        let unusable = |source| WorkspaceError::Unusable { path: path.clone(), source };
         let replaced = || WorkspaceError::Replaced { path: path.clone() };
         let now = match tree::open_dir(path) {
             Ok(now) => now,
@@ -97,10 +78,8 @@ pub(super) fn open_beneath(
     name: &str,
     path: &Path,
 ) -> Result<OwnedFd, WorkspaceError> {
-    tree::open_dir_beneath(parent, Path::new(name)).map_err(|source| WorkspaceError::NotOpened {
-        path: path.to_owned(),
-        source,
-    })
+    tree::open_dir_beneath(parent, Path::new(name))
+        .map_err(|source| WorkspaceError::NotOpened { path: path.to_owned(), source })
 }
 
 /// Symbolic links in the path are the operator's, and are resolved once, here.
@@ -136,8 +115,5 @@ pub(crate) fn random_name() -> io::Result<String> {
 }
 
 fn is_not_a_directory(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -47,12 +47,7 @@ pub struct Janitor {
 
 impl Janitor {
     pub(super) fn new(directories: Arc<Directories>, incoming: UnboundedReceiver<Due>) -> Self {
-        Self {
-            directories,
-            incoming,
-            waiting: BinaryHeap::new(),
-            deadline: Arc::default(),
-        }
+        Self { directories, incoming, waiting: BinaryHeap::new(), deadline: Arc::default() }
     }
 
     /// Removes what is due until `stop` completes, then all fresh workspaces, for `grace` at most.
@@ -124,9 +119,7 @@ impl Janitor {
     ) -> JoinHandle<T> {
         let (directories, deadline) = (Arc::clone(&self.directories), Arc::clone(&self.deadline));
         spawn_blocking(move || {
-            work(&directories, &|| {
-                deadline.get().is_none_or(|deadline| Instant::now() < *deadline)
-            })
+            work(&directories, &|| deadline.get().is_none_or(|deadline| Instant::now() < *deadline))
         })
     }
 }
@@ -136,10 +129,7 @@ fn stale_names(directories: &Directories) -> std::io::Result<Vec<OsString>> {
     let names =
         std::fs::read_dir(&directories.sessions_path)?.map(|entry| entry.map(|entry| entry.file_name()));
     names
-        .filter(|name| {
-            name.as_ref()
-                .map_or(true, |name| name.as_bytes().starts_with(STALE.as_bytes()))
-        })
+        .filter(|name| name.as_ref().map_or(true, |name| name.as_bytes().starts_with(STALE.as_bytes())))
         .collect()
 }
 

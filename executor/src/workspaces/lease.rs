@@ -31,12 +31,7 @@ impl Lease {
         retention: Duration,
         janitor: UnboundedSender<Due>,
     ) -> Self {
-        Self {
-            execution_id: execution_id.to_owned(),
-            name,
-            keep_for: retention,
-            janitor,
-        }
+        Self { execution_id: execution_id.to_owned(), name, keep_for: retention, janitor }
     }
 
     pub(super) fn end(mut self, left: Left) {
@@ -56,10 +51,7 @@ impl Drop for Lease {
         };
         if let Err(refused) = self.janitor.send(due) {
             // The janitor has stopped and removed all fresh workspaces; what it missed, the next daemon removes.
-            tracing::debug!(
-                execution_id = refused.0.execution_id,
-                "workspace_left_to_the_next_daemon"
-            );
+            tracing::debug!(execution_id = refused.0.execution_id, "workspace_left_to_the_next_daemon");
         }
     }
 }

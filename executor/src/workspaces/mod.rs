@@ -84,60 +84,34 @@ impl Workspaces {
         let directories = Arc::new(Directories::open(workspace_path, sessions_path)?);
         let (sender, due) = mpsc::unbounded_channel();
         let janitor = Janitor::new(Arc::clone(&directories), due);
-        Ok((
-            Self {
-                directories,
-                retention,
-                janitor: sender,
-            },
-            janitor,
-        ))
+        Ok((Self { directories, retention, janitor: sender }, janitor))
     }
 
     /// The directory for one execution, made where it is missing, open to its owner also where an earlier execution
     /// closed it. Takes a few system calls and waits for nobody.
     pub fn checkout(&self, place: &Place, execution_id: &str) -> Result<Workspace, WorkspaceError> {
         let (dir, path, lease) = match place {
-            Place::Container => (
-                self.directories.container()?,
-                self.directories.workspace_path.clone(),
-                None,
-            ),
+            Place::Container => {
+                (self.directories.container()?, self.directories.workspace_path.clone(), None)
+            }
             Place::Session(id) => {
                 let (dir, path) = self.directories.session(id)?;
                 (dir, path, None)
             }
             Place::Fresh => {
-                let name = format!(
-                    "{execution_id}-{}",
-                    random_name().map_err(|source| self.not_made(source))?
-                );
+                let name =
+                    format!("{execution_id}-{}", random_name().map_err(|source| self.not_made(source))?);
                 let path = self.directories.sessions_path.join(FRESH).join(&name);
-                tree::make_dir_beneath(self.directories.fresh.as_fd(), OsStr::new(&name)).map_err(
-                    |source| WorkspaceError::NotMade {
-                        path: path.clone(),
-                        source,
-                    },
-                )?;
+                tree::make_dir_beneath(self.directories.fresh.as_fd(), OsStr::new(&name))
+                    .map_err(|source| WorkspaceError::NotMade { path: path.clone(), source })?;
                 // From here on it is removed on every path.
                 let lease = Lease::new(execution_id, name.clone(), self.retention, self.janitor.clone());
-                (
-                    open_beneath(self.directories.fresh.as_fd(), &name, &path)?,
-                    path,
-                    Some(lease),
-                )
+                (open_beneath(self.directories.fresh.as_fd(), &name, &path)?, path, Some(lease))
             }
         };
-        tree::restore_owner_access(dir.as_fd()).map_err(|source| WorkspaceError::Closed {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Workspace {
-            dir,
-            path,
-            place: place.clone(),
-            lease,
-        })
+        tree::restore_owner_access(dir.as_fd())
+            .map_err(|source| WorkspaceError::Closed { path: path.clone(), source })?;
+        Ok(Workspace { dir, path, place: place.clone(), lease })
     }
 
     /// The directory of an earlier execution, to read its artifacts. Makes nothing.
@@ -149,17 +123,12 @@ impl Workspaces {
             Place::Session(_) => self.directories.sessions.as_fd(),
             Place::Fresh => self.directories.fresh.as_fd(),
         };
-        let gone = || WorkspaceError::Gone {
-            path: path.to_owned(),
-        };
+        let gone = || WorkspaceError::Gone { path: path.to_owned() };
         let name = path.file_name().ok_or_else(gone)?;
         tree::open_dir_beneath(parent, Path::new(name)).map_err(|error| match error {
             OpenError::Missing { .. } | OpenError::NotRegular { .. } | OpenError::Outside { .. } => gone(),
             error @ (OpenError::Denied { .. } | OpenError::Unsupported { .. } | OpenError::Failed { .. }) => {
-                WorkspaceError::NotOpened {
-                    path: path.to_owned(),
-                    source: error,
-                }
+                WorkspaceError::NotOpened { path: path.to_owned(), source: error }
             }
         })
     }
@@ -170,9 +139,6 @@ impl Workspaces {
     }
 
     fn not_made(&self, source: io::Error) -> WorkspaceError {
-        WorkspaceError::NotMade {
-            path: self.directories.sessions_path.join(FRESH),
-            source,
-        }
+        WorkspaceError::NotMade { path: self.directories.sessions_path.join(FRESH), source }
     }
 }

@@ -37,9 +37,7 @@ impl Scene {
     }
 
     fn refusal(&self, workspace: &Path) -> String {
-        Workspaces::open(workspace, &self.sessions(), LONG)
-            .unwrap_err()
-            .to_string()
+        Workspaces::open(workspace, &self.sessions(), LONG).unwrap_err().to_string()
     }
 }
 
@@ -61,10 +59,8 @@ async fn until_gone(path: &Path) {
 }
 
 fn names(path: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -84,10 +80,7 @@ fn a_workspace_that_is_missing_or_no_directory_is_refused_with_what_to_do() {
     );
     assert_eq!(
         scene.refusal(&file),
-        format!(
-            "the workspace {} is not a directory: set WORKSPACE_PATH to one",
-            file.display()
-        )
+        format!("the workspace {} is not a directory: set WORKSPACE_PATH to one", file.display())
     );
 }
 
@@ -99,10 +92,7 @@ fn a_read_only_workspace_is_refused() {
     assert!(refused.starts_with("the workspace /proc/sys "), "{refused}");
     let error = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
     let sentence = WorkspaceError::of_workspace(Path::new("/workspace"), error).to_string();
-    assert_eq!(
-        sentence,
-        "the workspace /workspace is read-only: mount it writable, or set WORKSPACE_PATH"
-    );
+    assert_eq!(sentence, "the workspace /workspace is read-only: mount it writable, or set WORKSPACE_PATH");
 }
 
 #[test]
@@ -141,9 +131,7 @@ fn the_container_and_a_session_find_what_they_left() {
         let second = workspaces.checkout(&place, "exec_2").unwrap();
         linux::tree::open_beneath(second.dir.as_fd(), Path::new("left")).unwrap();
     }
-    let other = workspaces
-        .checkout(&Place::Session("s2".to_owned()), "exec_3")
-        .unwrap();
+    let other = workspaces.checkout(&Place::Session("s2".to_owned()), "exec_3").unwrap();
     assert!(names(&other.path).is_empty());
 }
 
@@ -155,23 +143,14 @@ fn a_session_that_is_not_a_plain_directory_is_refused() {
     fs::write(scene.sessions().join("file"), "").unwrap();
     for id in ["link", "file"] {
         let refused = workspaces.checkout(&Place::Session(id.to_owned()), "exec_1");
-        assert!(
-            matches!(refused, Err(WorkspaceError::NotOpened { .. })),
-            "{id}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(WorkspaceError::NotOpened { .. })), "{id}: {refused:?}");
     }
     for id in [".fresh", "..", "", "/etc"] {
         let refused = workspaces.checkout(&Place::Session(id.to_owned()), "exec_1");
-        assert!(
-            matches!(refused, Err(WorkspaceError::SessionName { .. })),
-            "{id}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(WorkspaceError::SessionName { .. })), "{id}: {refused:?}");
     }
     let refused = workspaces.checkout(&Place::Session("a/b".to_owned()), "exec_1");
-    assert!(
-        matches!(refused, Err(WorkspaceError::NotMade { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(WorkspaceError::NotMade { .. })), "{refused:?}");
 }
 
 #[test]
@@ -182,11 +161,7 @@ fn a_workspace_that_a_program_closed_is_open_to_the_next_execution() {
         let path = workspaces.checkout(&place, "exec_1").unwrap().path;
         fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         workspaces.checkout(&place, "exec_2").unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o700,
-            0o700,
-            "{place:?}"
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o700, 0o700, "{place:?}");
     }
 }
 
@@ -194,12 +169,8 @@ fn a_workspace_that_a_program_closed_is_open_to_the_next_execution() {
 fn a_replaced_container_workspace_is_refused() {
     let scene = scene();
     let (workspaces, _janitor) = scene.open(LONG);
-    let refused = || {
-        matches!(
-            workspaces.checkout(&Place::Container, "exec_1"),
-            Err(WorkspaceError::Replaced { .. })
-        )
-    };
+    let refused =
+        || matches!(workspaces.checkout(&Place::Container, "exec_1"), Err(WorkspaceError::Replaced { .. }));
     fs::rename(scene.workspace(), scene.home.path().join("moved")).unwrap();
     assert!(refused(), "gone");
     symlink("moved", scene.workspace()).unwrap();
@@ -216,14 +187,8 @@ async fn two_fresh_workspaces_of_one_execution_id_are_two_directories() {
     let one = workspaces.checkout(&Place::Fresh, "exec_1").unwrap();
     let other = workspaces.checkout(&Place::Fresh, "exec_1").unwrap();
     assert_ne!(one.path, other.path);
-    assert!(
-        one.path
-            .starts_with(scene.sessions().canonicalize().unwrap().join(".fresh"))
-    );
-    assert_eq!(
-        fs::metadata(&one.path).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert!(one.path.starts_with(scene.sessions().canonicalize().unwrap().join(".fresh")));
+    assert_eq!(fs::metadata(&one.path).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[tokio::test]
@@ -240,10 +205,7 @@ async fn a_fresh_workspace_without_artifacts_goes_at_once_and_one_with_artifacts
     until_gone(&empty_path).await;
     assert!(full_path.join("artifact").exists());
     assert!(workspaces.reopen(&Place::Fresh, &full_path).is_ok());
-    assert!(matches!(
-        workspaces.reopen(&Place::Fresh, &empty_path),
-        Err(WorkspaceError::Gone { .. })
-    ));
+    assert!(matches!(workspaces.reopen(&Place::Fresh, &empty_path), Err(WorkspaceError::Gone { .. })));
 
     stop.send(()).unwrap();
     ended.await.unwrap();
@@ -287,9 +249,7 @@ async fn what_an_earlier_daemon_left_is_removed_and_what_is_new_is_not() {
     let (earlier, _) = scene.open(LONG);
     let left = earlier.checkout(&Place::Fresh, "exec_1").unwrap();
     fs::create_dir_all(left.path.join("a/b/c")).unwrap();
-    let session = earlier
-        .checkout(&Place::Session("s".to_owned()), "exec_2")
-        .unwrap();
+    let session = earlier.checkout(&Place::Session("s".to_owned()), "exec_2").unwrap();
     fs::write(session.path.join("kept"), "").unwrap();
 
     let (workspaces, janitor) = scene.open(LONG);

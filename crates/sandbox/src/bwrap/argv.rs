@@ -6,8 +6,8 @@
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 
-use crate::plan::{LAUNCHER_PATH, Mount, SandboxPlan, WORKSPACE_PATH};
 use crate::host::{ProcView, UserNamespaces};
+use crate::plan::{LAUNCHER_PATH, Mount, SandboxPlan, WORKSPACE_PATH};
 
 /// What the plan needs from outside, as descriptors that bubblewrap inherits.
 pub trait Descriptors {
@@ -33,16 +33,7 @@ pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::i
     for namespace in &plan.namespaces {
         out.push([format!("--unshare-{}", namespace.name())]);
     }
-    out.push([
-        "--uid",
-        "1000",
-        "--gid",
-        "1000",
-        "--hostname",
-        "sandbox",
-        "--cap-drop",
-        "ALL",
-    ]);
+    out.push(["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]);
     match plan.user_namespaces {
         UserNamespaces::Disabled => out.push(["--disable-userns"]),
         UserNamespaces::LeftToSeccomp => {}

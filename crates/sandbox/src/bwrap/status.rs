@@ -42,10 +42,7 @@ pub async fn next(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<S
 
 fn parse(line: &[u8]) -> io::Result<Option<Status>> {
     let line: Line = serde_json::from_slice(line)?;
-    Ok(line
-        .child_pid
-        .map(Status::Child)
-        .or(line.exit_code.map(Status::Exited)))
+    Ok(line.child_pid.map(Status::Child).or(line.exit_code.map(Status::Exited)))
 }
 
 #[cfg(test)]

@@ -25,31 +25,16 @@ pub enum Obstacle {
 
 /// Fingerprint, in the order they are looked for: the more telling ones first.
 const FINGERPRINTS: [(&str, Obstacle); 14] = [
-    (
-        "Failed to make / slave: Permission denied",
-        Obstacle::AppArmorDeniesMount,
-    ),
-    (
-        "Failed to mount tmpfs: Permission denied",
-        Obstacle::AppArmorDeniesMount,
-    ),
-    (
-        "setting up uid map: Permission denied",
-        Obstacle::AppArmorRestrictsUserNamespaces,
-    ),
-    (
-        "loopback: Failed RTM_NEWADDR",
-        Obstacle::AppArmorRestrictsUserNamespaces,
-    ),
+    ("Failed to make / slave: Permission denied", Obstacle::AppArmorDeniesMount),
+    ("Failed to mount tmpfs: Permission denied", Obstacle::AppArmorDeniesMount),
+    ("setting up uid map: Permission denied", Obstacle::AppArmorRestrictsUserNamespaces),
+    ("loopback: Failed RTM_NEWADDR", Obstacle::AppArmorRestrictsUserNamespaces),
     ("Can't mount proc", Obstacle::ProcMasked),
     ("max_*_namespaces exceeded", Obstacle::NamespacesUsedUp),
     ("No permissions to creat", Obstacle::NamespacesForbidden),
     ("Creating new namespace failed", Obstacle::NamespacesForbidden),
     ("pivot_root", Obstacle::PivotForbidden),
-    (
-        "setting up uid map: Operation not permitted",
-        Obstacle::UidMapForbidden,
-    ),
+    ("setting up uid map: Operation not permitted", Obstacle::UidMapForbidden),
     ("Unexpected capabilities", Obstacle::UnexpectedCapabilities),
     ("max_user_namespaces", Obstacle::UserNamespacesCannotBeDisabled),
     ("Can't find source path", Obstacle::WorkspaceUnreachable),
@@ -58,13 +43,9 @@ const FINGERPRINTS: [(&str, Obstacle); 14] = [
 
 /// The obstacle that bubblewrap's stderr names, if it is a known one.
 pub fn find(said: &str) -> Option<Obstacle> {
-    let known = FINGERPRINTS
-        .iter()
-        .find(|(fingerprint, _)| said.contains(fingerprint));
+    let known = FINGERPRINTS.iter().find(|(fingerprint, _)| said.contains(fingerprint));
     let mount = said.contains("Failed to mount") && said.contains("Operation not permitted");
-    known
-        .map(|(_, obstacle)| *obstacle)
-        .or(mount.then_some(Obstacle::MountForbidden))
+    known.map(|(_, obstacle)| *obstacle).or(mount.then_some(Obstacle::MountForbidden))
 }
 
 /// For a person: the obstacle, or else what bubblewrap said.
@@ -110,7 +91,10 @@ impl Obstacle {
     pub fn fixes(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::NamespacesForbidden => &[
-                ("docker", "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)"),
+                (
+                    "docker",
+                    "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)",
+                ),
                 (
                     "kubernetes",
                     "securityContext.seccompProfile: {type: Localhost, localhostProfile: PROFILE.json}, the same profile",
@@ -119,26 +103,32 @@ impl Obstacle {
             ],
             Self::NamespacesUsedUp => &[("sysctl", "sysctl -w user.max_user_namespaces=15000")],
             Self::AppArmorDeniesMount => &[
-                ("docker", "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)"),
-                ("kubernetes", "securityContext.appArmorProfile: {type: Localhost, localhostProfile: PROFILE}, the same profile"),
+                (
+                    "docker",
+                    "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)",
+                ),
+                (
+                    "kubernetes",
+                    "securityContext.appArmorProfile: {type: Localhost, localhostProfile: PROFILE}, the same profile",
+                ),
                 ("apparmor", "apparmor_parser -r /etc/apparmor.d/PROFILE, on the node"),
             ],
             Self::AppArmorRestrictsUserNamespaces => &[
-                ("docker", "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)"),
                 (
-                    "sysctl",
-                    "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+                    "docker",
+                    "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)",
                 ),
+                ("sysctl", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
             ],
             Self::ProcMasked => &[
                 ("docker", "--security-opt systempaths=unconfined"),
-                (
-                    "kubernetes",
-                    "hostUsers: false, and securityContext.procMount: Unmasked",
-                ),
+                ("kubernetes", "hostUsers: false, and securityContext.procMount: Unmasked"),
             ],
             Self::MountForbidden | Self::PivotForbidden => &[
-                ("docker", "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)"),
+                (
+                    "docker",
+                    "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)",
+                ),
                 (
                     "kubernetes",
                     "securityContext.seccompProfile: {type: Localhost, localhostProfile: PROFILE.json}, the same profile",
@@ -177,30 +167,12 @@ mod tests {
                 "bwrap: No permissions to create a new namespace, likely because the kernel does not allow",
                 Obstacle::NamespacesForbidden,
             ),
-            (
-                "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
-                Obstacle::ProcMasked,
-            ),
-            (
-                "bwrap: Failed to make / slave: Permission denied",
-                Obstacle::AppArmorDeniesMount,
-            ),
-            (
-                "bwrap: setting up uid map: Permission denied",
-                Obstacle::AppArmorRestrictsUserNamespaces,
-            ),
-            (
-                "bwrap: setting up uid map: Operation not permitted",
-                Obstacle::UidMapForbidden,
-            ),
-            (
-                "bwrap: Failed to mount tmpfs: Operation not permitted",
-                Obstacle::MountForbidden,
-            ),
-            (
-                "bwrap: pivot_root: Operation not permitted",
-                Obstacle::PivotForbidden,
-            ),
+            ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", Obstacle::ProcMasked),
+            ("bwrap: Failed to make / slave: Permission denied", Obstacle::AppArmorDeniesMount),
+            ("bwrap: setting up uid map: Permission denied", Obstacle::AppArmorRestrictsUserNamespaces),
+            ("bwrap: setting up uid map: Operation not permitted", Obstacle::UidMapForbidden),
+            ("bwrap: Failed to mount tmpfs: Operation not permitted", Obstacle::MountForbidden),
+            ("bwrap: pivot_root: Operation not permitted", Obstacle::PivotForbidden),
             (
                 "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)",
                 Obstacle::NamespacesUsedUp,
@@ -217,9 +189,6 @@ mod tests {
 
     #[test]
     fn an_unknown_complaint_is_passed_on() {
-        assert_eq!(
-            explain("bwrap: something new\n").to_string(),
-            "bubblewrap said: bwrap: something new"
-        );
+        assert_eq!(explain("bwrap: something new\n").to_string(), "bubblewrap said: bwrap: something new");
     }
 }

@@ -101,7 +101,11 @@ fn each_way_to_end_has_its_status_exit_code_and_cause() {
             ExitFacts { reported: exception(), ..fine() },
             (S::Failed, 1, C::Exception),
         ),
-        ("timeout", killed(Kill::WallTimeout { observed: Duration::from_millis(30_010) }), (S::Timeout, -1, C::WallTimeout)),
+        (
+            "timeout",
+            killed(Kill::WallTimeout { observed: Duration::from_millis(30_010) }),
+            (S::Timeout, -1, C::WallTimeout),
+        ),
         ("CPU, watched", killed(Kill::Cpu { observed: second(3) }), (S::Error, -1, C::CpuLimit)),
         ("CPU, the kernel's", ExitFacts { cpu: second(4), ..died(SIGXCPU) }, (S::Error, -1, C::CpuLimit)),
         (
@@ -240,7 +244,10 @@ fn a_limit_is_told_in_the_unit_of_its_own_field_and_with_what_to_do() {
         assert!(!detail.message.is_empty());
         (detail.limit, detail.observed, detail.message)
     };
-    let timed_out = ExitFacts { wall: Duration::from_millis(30_010), ..killed(Kill::WallTimeout { observed: Duration::from_millis(30_010) }) };
+    let timed_out = ExitFacts {
+        wall: Duration::from_millis(30_010),
+        ..killed(Kill::WallTimeout { observed: Duration::from_millis(30_010) })
+    };
     let table = [
         (timed_out, 30.0, 30.01, "`timeout`"),
         (killed(Kill::Cpu { observed: Duration::from_millis(2500) }), 2.0, 2.5, "`limits.cpu_seconds`"),

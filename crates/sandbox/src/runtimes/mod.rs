@@ -46,10 +46,8 @@ impl Runtime {
             Language::Javascript => "node",
             Language::Shell => "bash",
         };
-        let interpreter = BIN_DIRS
-            .iter()
-            .map(|dir| Path::new(dir).join(name))
-            .find(|path| is_visible(path))?;
+        let interpreter =
+            BIN_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| is_visible(path))?;
         Some(Self::with_interpreter(language, interpreter))
     }
 
@@ -60,11 +58,7 @@ impl Runtime {
             Language::Javascript => runner("runner.cjs", include_str!("javascript/runner.cjs")),
             Language::Shell => None,
         };
-        Self {
-            language,
-            interpreter,
-            runner,
-        }
+        Self { language, interpreter, runner }
     }
 
     /// What the interpreter is started with, before the numbers of the two descriptors.

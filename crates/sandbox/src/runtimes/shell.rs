@@ -20,10 +20,7 @@ use crate::program::{Encoding, InputFile};
 /// The script and its environment, ready to run; or the job could not be set up, which the user has been told.
 #[derive(Debug)]
 pub enum Script {
-    Ready {
-        arguments: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
-    },
+    Ready { arguments: Vec<OsString>, env: Vec<(OsString, OsString)> },
     Refused,
 }
 
@@ -44,10 +41,7 @@ pub fn receive(job: OwnedFd, report: &mut File) -> io::Result<Script> {
     let event = format!("{CODE_DIR}/event.json");
     fs::write(&event, job.event.get())?;
     report.write_all(&channel::encode(&ReportFrame::started())?)?;
-    Ok(Script::Ready {
-        arguments: vec![script.into()],
-        env: environment(job.env, event),
-    })
+    Ok(Script::Ready { arguments: vec![script.into()], env: environment(job.env, event) })
 }
 
 fn write_input(file: &InputFile) -> io::Result<()> {

@@ -23,7 +23,10 @@ fn expectations() -> Expectations {
 /// What a sandbox that holds looks like.
 fn whole() -> Observed {
     let text = |pairs: &[(&str, &str)]| {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>()
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let limit = |value: u64| (value.to_string(), value.to_string());
@@ -47,7 +50,19 @@ fn whole() -> Observed {
         writable: words(&WRITABLE),
         interfaces: words(&["lo"]),
         environment: words(&["PATH", "HOME", "TMPDIR", "USER", "LANG"]),
-        root_entries: words(&["bin", "code", "dev", "etc", "lib", "lib64", "proc", "sbx", "tmp", "usr", "workspace"]),
+        root_entries: words(&[
+            "bin",
+            "code",
+            "dev",
+            "etc",
+            "lib",
+            "lib64",
+            "proc",
+            "sbx",
+            "tmp",
+            "usr",
+            "workspace",
+        ]),
         limits: [
             ("Max processes", rlimits.processes),
             ("Max open files", rlimits.open_files),
@@ -87,11 +102,14 @@ fn each_protection_that_is_missing_is_noticed() {
         ("environment".into(), Box::new(|seen| seen.environment.push("INTERNAL_API_TOKEN".into()))),
         ("root entries".into(), Box::new(|seen| seen.root_entries.push("home".into()))),
         ("visible processes".into(), Box::new(|seen| seen.processes = 40)),
-        ("soft limit only".into(), Box::new(|seen| {
-            if let Some((_, hard)) = seen.limits.get_mut("Max processes") {
-                *hard = "unlimited".into();
-            }
-        })),
+        (
+            "soft limit only".into(),
+            Box::new(|seen| {
+                if let Some((_, hard)) = seen.limits.get_mut("Max processes") {
+                    *hard = "unlimited".into();
+                }
+            }),
+        ),
         ("no limits".into(), Box::new(|seen| seen.limits.clear())),
         ("workspace read-only".into(), Box::new(|seen| seen.writable.retain(|dir| dir != WORKSPACE_PATH))),
     ];

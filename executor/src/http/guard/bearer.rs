@@ -23,19 +23,13 @@ pub struct Gate {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.expected.is_some() {
-            "Gate(closed)"
-        } else {
-            "Gate(open)"
-        })
+        f.write_str(if self.expected.is_some() { "Gate(closed)" } else { "Gate(open)" })
     }
 }
 
 impl Gate {
     pub fn new(token: Option<&Secret>) -> Self {
-        Self {
-            expected: token.map(|token| digest(token.expose().as_bytes())),
-        }
+        Self { expected: token.map(|token| digest(token.expose().as_bytes())) }
     }
 
     /// `path`: of the request's URI, not decoded.
@@ -107,11 +101,7 @@ mod tests {
             &[b"Bearer right-token", b"Bearer right-token"],
         ];
         for values in cases {
-            assert_eq!(
-                answer("/execute", values),
-                Err(Refusal::Unauthorized),
-                "{values:?}"
-            );
+            assert_eq!(answer("/execute", values), Err(Refusal::Unauthorized), "{values:?}");
         }
     }
 
@@ -120,16 +110,9 @@ mod tests {
         for path in OPEN {
             assert_eq!(answer(path, &[]), Ok(()), "{path}");
         }
-        for path in [
-            "/",
-            "/info",
-            "/health/",
-            "//health",
-            "/Health",
-            "/health/../execute",
-            "/%68ealth",
-            "/metrics/x",
-        ] {
+        for path in
+            ["/", "/info", "/health/", "//health", "/Health", "/health/../execute", "/%68ealth", "/metrics/x"]
+        {
             assert_eq!(answer(path, &[]), Err(Refusal::Unauthorized), "{path}");
         }
     }
@@ -141,9 +124,6 @@ mod tests {
 
     #[test]
     fn a_gate_does_not_show_its_token() {
-        assert_eq!(
-            format!("{:?}", Gate::new(Some(&Secret::new("x").unwrap()))),
-            "Gate(closed)"
-        );
+        assert_eq!(format!("{:?}", Gate::new(Some(&Secret::new("x").unwrap()))), "Gate(closed)");
     }
 }

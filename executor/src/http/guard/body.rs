@@ -37,27 +37,19 @@ impl Budget {
     /// A budget smaller than the largest body lets one such body in at a time.
     pub fn new(total: Bytes) -> Self {
         let total = kibibytes(total.0).max(1);
-        Self {
-            kibibytes: Arc::new(Semaphore::new(total as usize)),
-            total,
-        }
+        Self { kibibytes: Arc::new(Semaphore::new(total as usize)), total }
     }
 
     async fn reserve(&self, bytes: u64) -> OwnedSemaphorePermit {
         let kibibytes = kibibytes(bytes).min(self.total);
         let semaphore = Arc::clone(&self.kibibytes);
-        semaphore
-            .acquire_many_owned(kibibytes)
-            .await
-            .expect("this semaphore is never closed")
+        semaphore.acquire_many_owned(kibibytes).await.expect("this semaphore is never closed")
     }
 }
 
 /// Rounded up, and 2 TiB at most: far beyond any budget.
 fn kibibytes(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024))
-        .unwrap_or(u32::MAX)
-        .min(u32::MAX / 2)
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }
 
 /// A whole body, and the memory reserved for it.
@@ -101,32 +93,22 @@ pub async fn read_body(
         if length > SMALL && reserved.is_none() {
             let whole = declared.unwrap_or(limit.0);
             let reservation = timeout_at(deadline, budget.reserve(whole)).await;
-            reserved = Some(reservation.or(Err(Refusal::QueueFull {
-                retry_after: RETRY_AFTER,
-            }))?);
+            reserved = Some(reservation.or(Err(Refusal::QueueFull { retry_after: RETRY_AFTER }))?);
             if declared.is_some() {
                 // Known, bounded and reserved: one allocation instead of many. A chunked body grows as it comes.
-                bytes.reserve_exact(
-                    usize::try_from(whole)
-                        .unwrap_or_default()
-                        .saturating_sub(bytes.len()),
-                );
+                bytes.reserve_exact(usize::try_from(whole).unwrap_or_default().saturating_sub(bytes.len()));
             }
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Received {
-        bytes,
-        _reserved: reserved,
-    })
+    Ok(Received { bytes, _reserved: reserved })
 }
 
 /// The next piece; `None` at the end. Trailers are skipped.
 async fn next(body: &mut Body, deadline: Instant, patience: Duration) -> Result<Option<Chunk>, Refusal> {
     loop {
-        let frame = timeout_at(deadline, body.frame())
-            .await
-            .or(Err(Refusal::RequestTimeout { limit: patience }))?;
+        let frame =
+            timeout_at(deadline, body.frame()).await.or(Err(Refusal::RequestTimeout { limit: patience }))?;
         match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(broken(&error)),
@@ -142,10 +124,7 @@ async fn next(body: &mut Body, deadline: Instant, patience: Duration) -> Result<
 /// The client went away, which nobody is left to read, or its framing is wrong.
 fn broken(error: &axum::Error) -> Refusal {
     let message = format!("the body broke off or its framing is wrong ({error}); send the request again");
-    Refusal::Validation(vec![Problem {
-        field: "body".to_owned(),
-        message,
-    }])
+    Refusal::Validation(vec![Problem { field: "body".to_owned(), message }])
 }
 
 #[cfg(test)]

@@ -16,10 +16,7 @@ fn budget() -> Budget {
 }
 
 fn request(body: Body) -> Request {
-    Request::post("/execute")
-        .header(CONTENT_TYPE, "application/json")
-        .body(body)
-        .unwrap()
+    Request::post("/execute").header(CONTENT_TYPE, "application/json").body(body).unwrap()
 }
 
 /// A body whose pieces come when the test sends them; it ends when the sender is dropped.
@@ -49,28 +46,17 @@ fn zeros(count: usize) -> Frame<Chunk> {
 #[tokio::test]
 async fn a_body_at_the_limit_is_read_whole() {
     let whole = vec![7_u8; 256 * 1024];
-    let received = read_body(request(whole.clone().into()), LIMIT, LONG, &budget())
-        .await
-        .unwrap();
+    let received = read_body(request(whole.clone().into()), LIMIT, LONG, &budget()).await.unwrap();
     assert_eq!(&*received, &whole);
-    assert!(
-        read_body(request(Body::empty()), LIMIT, LONG, &budget())
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(read_body(request(Body::empty()), LIMIT, LONG, &budget()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_body_declared_too_large_is_refused_before_it_is_read() {
     let (_never_sends, body) = trickle();
     let mut request = request(body);
-    request
-        .headers_mut()
-        .insert(CONTENT_LENGTH, "10737418240".parse().unwrap());
-    let refusal = read_body(request, LIMIT, LONG, &budget())
-        .await
-        .expect_err("too large");
+    request.headers_mut().insert(CONTENT_LENGTH, "10737418240".parse().unwrap());
+    let refusal = read_body(request, LIMIT, LONG, &budget()).await.expect_err("too large");
     assert_eq!(refusal, Refusal::PayloadTooLarge { limit: LIMIT });
 }
 
@@ -79,9 +65,7 @@ async fn a_body_without_end_is_refused_as_soon_as_it_is_too_large() {
     let (sender, body) = trickle();
     (0..5).for_each(|_| sender.send(zeros(64 * 1024)).unwrap());
     // The sender is still there: only the count can end this.
-    let refusal = read_body(request(body), LIMIT, LONG, &budget())
-        .await
-        .expect_err("too large");
+    let refusal = read_body(request(body), LIMIT, LONG, &budget()).await.expect_err("too large");
     assert_eq!(refusal, Refusal::PayloadTooLarge { limit: LIMIT });
     drop(sender);
 }
@@ -91,9 +75,7 @@ async fn a_slow_body_is_refused_when_its_time_is_up() {
     let (sender, body) = trickle();
     sender.send(zeros(10)).unwrap();
     let after = Duration::from_millis(30);
-    let refusal = read_body(request(body), LIMIT, after, &budget())
-        .await
-        .expect_err("too slow");
+    let refusal = read_body(request(body), LIMIT, after, &budget()).await.expect_err("too slow");
     assert_eq!(refusal, Refusal::RequestTimeout { limit: after });
     drop(sender);
 }
@@ -102,9 +84,7 @@ async fn a_slow_body_is_refused_when_its_time_is_up() {
 async fn a_body_that_is_not_json_is_refused_without_reading() {
     let (_never_sends, body) = trickle();
     let request = Request::post("/execute").body(body).unwrap();
-    let refusal = read_body(request, LIMIT, LONG, &budget())
-        .await
-        .expect_err("no type");
+    let refusal = read_body(request, LIMIT, LONG, &budget()).await.expect_err("no type");
     assert_eq!(refusal, Refusal::UnsupportedMediaType { got: None });
 }
 
@@ -113,20 +93,10 @@ async fn large_bodies_wait_for_memory_until_their_time_is_up() {
     let budget = Budget::new(LIMIT);
     let large = || request(vec![0_u8; 128 * 1024].into());
     let held = read_body(large(), LIMIT, LONG, &budget).await.unwrap();
-    let refusal = read_body(large(), LIMIT, Duration::from_millis(30), &budget)
-        .await
-        .expect_err("no memory");
-    assert_eq!(
-        refusal,
-        Refusal::QueueFull {
-            retry_after: RETRY_AFTER
-        }
-    );
+    let refusal = read_body(large(), LIMIT, Duration::from_millis(30), &budget).await.expect_err("no memory");
+    assert_eq!(refusal, Refusal::QueueFull { retry_after: RETRY_AFTER });
     drop(held);
-    assert_eq!(
-        read_body(large(), LIMIT, LONG, &budget).await.unwrap().len(),
-        128 * 1024
-    );
+    assert_eq!(read_body(large(), LIMIT, LONG, &budget).await.unwrap().len(), 128 * 1024);
 }
 
 #[tokio::test]
@@ -139,20 +109,15 @@ async fn a_thousand_slow_uploads_hold_up_neither_small_nor_large_ones() {
         sender.send(zeros(1)).unwrap();
         senders.push(sender);
         let budget = budget.clone();
-        slow.push(tokio::spawn(async move {
-            read_body(request(body), LIMIT, LONG, &budget).await.map(drop)
-        }));
+        slow.push(tokio::spawn(
+            async move { read_body(request(body), LIMIT, LONG, &budget).await.map(drop) },
+        ));
     }
     tokio::task::yield_now().await;
     for size in [10, 200 * 1024] {
-        let whole = read_body(
-            request(vec![0_u8; size].into()),
-            LIMIT,
-            Duration::from_secs(20),
-            &budget,
-        )
-        .await
-        .unwrap();
+        let whole = read_body(request(vec![0_u8; size].into()), LIMIT, Duration::from_secs(20), &budget)
+            .await
+            .unwrap();
         assert_eq!(whole.len(), size);
     }
     drop(senders);

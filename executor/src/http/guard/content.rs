@@ -13,21 +13,13 @@ const SHOWN: usize = 100;
 pub(super) fn check_kind(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else {
-        let several = headers
-            .contains_key(CONTENT_TYPE)
-            .then(|| "several types".to_owned());
+        let several = headers.contains_key(CONTENT_TYPE).then(|| "several types".to_owned());
         return Err(Refusal::UnsupportedMediaType { got: several });
     };
     if !only.to_str().is_ok_and(is_json) {
-        return Err(Refusal::UnsupportedMediaType {
-            got: Some(shown(only.as_bytes())),
-        });
+        return Err(Refusal::UnsupportedMediaType { got: Some(shown(only.as_bytes())) });
     }
-    match headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .find(|value| !is_identity(value.as_bytes()))
-    {
+    match headers.get_all(CONTENT_ENCODING).iter().find(|value| !is_identity(value.as_bytes())) {
         None => Ok(()),
         Some(coded) => {
             let got = format!("the Content-Encoding {}", shown(coded.as_bytes()));
@@ -38,9 +30,7 @@ pub(super) fn check_kind(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// `Content-Length`, where there is one; hyper has refused what is not a number, and several that differ.
 pub(super) fn check_length(headers: &HeaderMap, limit: Bytes) -> Result<Option<u64>, Refusal> {
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     match length {
         Some(length) if length > limit.0 => Err(Refusal::PayloadTooLarge { limit }),
         declared => Ok(declared),
@@ -63,18 +53,12 @@ fn is_harmless(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else {
         return false;
     };
-    let bare = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(value);
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
     is_token(name) && (!name.eq_ignore_ascii_case("charset") || bare.eq_ignore_ascii_case("utf-8"))
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
 }
 
 fn is_identity(value: &[u8]) -> bool {
@@ -92,10 +76,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
     }
 
     #[test]
@@ -141,15 +122,9 @@ mod tests {
     #[test]
     fn a_compressed_body_is_refused() {
         let json = (CONTENT_TYPE, "application/json");
-        assert_eq!(
-            check_kind(&headers(&[json.clone(), (CONTENT_ENCODING, "Identity")])),
-            Ok(())
-        );
+        assert_eq!(check_kind(&headers(&[json.clone(), (CONTENT_ENCODING, "Identity")])), Ok(()));
         for coding in ["gzip", "br", "identity, gzip", "", "gzip, identity"] {
-            assert!(
-                check_kind(&headers(&[json.clone(), (CONTENT_ENCODING, coding)])).is_err(),
-                "{coding}"
-            );
+            assert!(check_kind(&headers(&[json.clone(), (CONTENT_ENCODING, coding)])).is_err(), "{coding}");
         }
     }
 
@@ -167,10 +142,7 @@ mod tests {
     #[test]
     fn a_declared_length_above_the_limit_is_refused_and_one_at_the_limit_is_not() {
         let limit = Bytes(10);
-        assert_eq!(
-            check_length(&headers(&[(CONTENT_LENGTH, "10")]), limit),
-            Ok(Some(10))
-        );
+        assert_eq!(check_length(&headers(&[(CONTENT_LENGTH, "10")]), limit), Ok(Some(10)));
         assert_eq!(check_length(&HeaderMap::new(), limit), Ok(None));
         for length in ["11", "10737418240", "18446744073709551615"] {
             let refusal = check_length(&headers(&[(CONTENT_LENGTH, length)]), limit);

@@ -108,15 +108,8 @@ mod tests {
     #[test]
     fn anything_else_is_replaced_by_a_new_one() {
         let long = "x".repeat(129);
-        let cases: [&[&[u8]]; 7] = [
-            &[],
-            &[b""],
-            &[b"a b"],
-            &[b"a\tb"],
-            &[b"\xff"],
-            &[long.as_bytes()],
-            &[b"one", b"two"],
-        ];
+        let cases: [&[&[u8]]; 7] =
+            [&[], &[b""], &[b"a b"], &[b"a\tb"], &[b"\xff"], &[long.as_bytes()], &[b"one", b"two"]];
         for values in cases {
             let made = id_for(values);
             assert!(
@@ -130,21 +123,14 @@ mod tests {
     #[tokio::test]
     async fn the_handler_and_the_answer_have_the_same_id() {
         let router = Router::new()
-            .route(
-                "/",
-                get(|id: Extension<RequestId>| async move { id.as_str().to_owned() }),
-            )
+            .route("/", get(|id: Extension<RequestId>| async move { id.as_str().to_owned() }))
             .layer(from_fn(identify));
         for (path, given) in [("/", Some("mine")), ("/", None), ("/nowhere", Some("mine"))] {
             let mut request = Request::get(path);
             if let Some(id) = given {
                 request = request.header(REQUEST_ID, id);
             }
-            let response = router
-                .clone()
-                .oneshot(request.body(Body::empty()).unwrap())
-                .await
-                .unwrap();
+            let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
             let answered = response.headers()[REQUEST_ID].to_str().unwrap().to_owned();
             assert_eq!(given.unwrap_or(&answered), answered);
             let seen = to_bytes(response.into_body(), 1_000).await.unwrap();

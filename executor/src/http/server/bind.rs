@@ -51,11 +51,7 @@ pub fn bind(host: IpAddr, port: u16) -> Result<TcpListener, BindError> {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restarted daemon gets its port back while old connections are still in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -72,9 +68,7 @@ mod tests {
     async fn a_taken_port_is_named_with_what_to_do() {
         let first = bind(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let port = first.local_addr().unwrap().port();
-        let sentence = bind(Ipv4Addr::LOCALHOST.into(), port)
-            .expect_err("taken")
-            .to_string();
+        let sentence = bind(Ipv4Addr::LOCALHOST.into(), port).expect_err("taken").to_string();
         let expected = format!(
             "cannot listen on 127.0.0.1:{port}: the port is taken (EADDRINUSE); stop the other program or set EXECUTOR_PORT"
         );
@@ -84,12 +78,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_host_is_named_with_what_to_do() {
         // TEST-NET-1 (RFC 5737): never an address of this host.
-        let sentence = bind(Ipv4Addr::new(192, 0, 2, 1).into(), 0)
-            .expect_err("not ours")
-            .to_string();
-        assert!(
-            sentence.contains("192.0.2.1:0") && sentence.contains("EXECUTOR_HOST"),
-            "{sentence}"
-        );
+        let sentence = bind(Ipv4Addr::new(192, 0, 2, 1).into(), 0).expect_err("not ours").to_string();
+        assert!(sentence.contains("192.0.2.1:0") && sentence.contains("EXECUTOR_HOST"), "{sentence}");
     }
 }

@@ -26,12 +26,7 @@ pub(super) async fn converse(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let io = TokioIo::new(Patient::new(
-        stream,
-        rules.stall_timeout,
-        rules.linger,
-        goodbyes,
-    ));
+    let io = TokioIo::new(Patient::new(stream, rules.stall_timeout, rules.linger, goodbyes));
     let connection = http1::Builder::new()
         // Without a timer hyper would ignore the header timeout.
         .timer(TokioTimer::new())

@@ -54,10 +54,7 @@ impl Rules {
     /// The rules of the daemon, with a quarter of this process's descriptors for connections: the rest is for the pipes,
     /// sockets and files of runs.
     pub fn for_this_process() -> Self {
-        Self {
-            max_connections: connections_for(&limits_of_this_process()),
-            ..Self::default()
-        }
+        Self { max_connections: connections_for(&limits_of_this_process()), ..Self::default() }
     }
 }
 
@@ -84,9 +81,7 @@ fn limits_of_this_process() -> String {
 
 /// `limits`: the text of `/proc/self/limits` (proc_pid_limits(5)); the soft limit is the one in force.
 fn connections_for(limits: &str) -> usize {
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let files = match line.and_then(|line| line.split_whitespace().next()) {
         Some("unlimited") => usize::MAX,
         Some(number) => number.parse().unwrap_or_default(),
@@ -155,10 +150,7 @@ async fn next<S>(
     slots: &Arc<Semaphore>,
     trouble: &Throttle,
 ) -> (S, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .expect("this semaphore is never closed");
+    let slot = Arc::clone(slots).acquire_owned().await.expect("this semaphore is never closed");
     loop {
         match poll_fn(&accept).await {
             Ok((stream, _peer)) => return (stream, slot),
@@ -193,11 +185,7 @@ fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "{}",
-            events::CONNECTION_PANICKED
-        );
+        tracing::error!(error = &error as &dyn std::error::Error, "{}", events::CONNECTION_PANICKED);
     }
 }
 

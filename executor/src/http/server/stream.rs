@@ -47,14 +47,7 @@ impl Drop for Patient {
 
 impl Patient {
     pub(super) fn new(stream: TcpStream, stall: Duration, linger: Duration, goodbyes: Goodbyes) -> Self {
-        Self {
-            stream,
-            stall,
-            linger,
-            stalled: None,
-            lingering: None,
-            goodbyes,
-        }
+        Self { stream, stall, linger, stalled: None, lingering: None, goodbyes }
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
@@ -74,10 +67,7 @@ impl Patient {
         let stall = self.stall;
         let clock = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
         ready!(clock.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client stopped reading its answer",
-        )))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading its answer")))
     }
 }
 
@@ -122,11 +112,7 @@ impl AsyncWrite for Patient {
         }
         let mut scratch = [0; 8 * 1024];
         loop {
-            if self
-                .lingering
-                .as_mut()
-                .is_some_and(|clock| clock.as_mut().poll(cx).is_ready())
-            {
+            if self.lingering.as_mut().is_some_and(|clock| clock.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Ok(()));
             }
             let mut thrown_away = ReadBuf::new(&mut scratch);

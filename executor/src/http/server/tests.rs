@@ -16,12 +16,7 @@ const PATIENT: Duration = Duration::from_secs(20);
 
 /// Far from every limit, so that a test only meets the one it sets.
 fn rules() -> Rules {
-    Rules {
-        header_timeout: PATIENT,
-        stall_timeout: PATIENT,
-        linger: BRIEF,
-        ..Rules::default()
-    }
+    Rules { header_timeout: PATIENT, stall_timeout: PATIENT, linger: BRIEF, ..Rules::default() }
 }
 
 struct Daemon {
@@ -36,11 +31,7 @@ impl Daemon {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(serve(listener, router, rules, async { stopped.await.unwrap() }));
-        Self {
-            address,
-            stop: Some(stop),
-            ended,
-        }
+        Self { address, stop: Some(stop), ended }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -57,9 +48,7 @@ impl Daemon {
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENT, future)
-        .await
-        .expect("it took too long")
+    tokio::time::timeout(PATIENT, future).await.expect("it took too long")
 }
 
 fn hello() -> Router {
@@ -91,13 +80,7 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
 async fn a_connection_that_never_finishes_its_headers_is_closed() {
-    let daemon = Daemon::start(
-        Rules {
-            header_timeout: BRIEF,
-            ..rules()
-        },
-        hello(),
-    );
+    let daemon = Daemon::start(Rules { header_timeout: BRIEF, ..rules() }, hello());
     for sent in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
         let mut stream = daemon.connect().await;
         send(&mut stream, sent).await;
@@ -107,13 +90,7 @@ async fn a_connection_that_never_finishes_its_headers_is_closed() {
 
 #[tokio::test]
 async fn a_trickle_of_header_bytes_does_not_extend_the_deadline() {
-    let daemon = Daemon::start(
-        Rules {
-            header_timeout: BRIEF,
-            ..rules()
-        },
-        hello(),
-    );
+    let daemon = Daemon::start(Rules { header_timeout: BRIEF, ..rules() }, hello());
     let mut stream = daemon.connect().await;
     send(&mut stream, "GET / HTTP/1.1\r\nX-Slow: ").await;
     let trickle = async {
@@ -126,13 +103,7 @@ async fn a_trickle_of_header_bytes_does_not_extend_the_deadline() {
 
 #[tokio::test]
 async fn an_idle_kept_alive_connection_is_closed_by_the_header_timeout() {
-    let daemon = Daemon::start(
-        Rules {
-            header_timeout: BRIEF,
-            ..rules()
-        },
-        hello(),
-    );
+    let daemon = Daemon::start(Rules { header_timeout: BRIEF, ..rules() }, hello());
     let mut stream = daemon.connect().await;
     send(&mut stream, REQUEST).await;
     assert!(until(&mut stream, "hello").await.starts_with("HTTP/1.1 200"));
@@ -148,13 +119,7 @@ async fn a_slow_answer_is_not_cut_off_by_the_header_timeout() {
             "hello"
         }),
     );
-    let daemon = Daemon::start(
-        Rules {
-            header_timeout: BRIEF,
-            ..rules()
-        },
-        slow,
-    );
+    let daemon = Daemon::start(Rules { header_timeout: BRIEF, ..rules() }, slow);
     let mut stream = daemon.connect().await;
     send(&mut stream, REQUEST).await;
     until(&mut stream, "hello").await;
@@ -177,14 +142,12 @@ async fn headers_that_are_too_large_or_too_many_are_answered_with_431() {
 async fn broken_framing_is_never_taken_for_a_second_request() {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
-    let router = Router::new()
-        .route("/", post(|_: Bytes| async { "posted" }))
-        .route(
-            "/smuggled",
-            get(move || async move {
-                counter.fetch_add(1, Ordering::SeqCst);
-            }),
-        );
+    let router = Router::new().route("/", post(|_: Bytes| async { "posted" })).route(
+        "/smuggled",
+        get(move || async move {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }),
+    );
     let daemon = Daemon::start(rules(), router);
     let inner = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     for head in [
@@ -198,11 +161,7 @@ async fn broken_framing_is_never_taken_for_a_second_request() {
         "X-Fold: a\r\n b",
     ] {
         let mut stream = daemon.connect().await;
-        send(
-            &mut stream,
-            &format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\nzz\r\n{inner}"),
-        )
-        .await;
+        send(&mut stream, &format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\nzz\r\n{inner}")).await;
         let answer = to_the_end(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{head}: {answer}");
     }
@@ -211,15 +170,11 @@ async fn broken_framing_is_never_taken_for_a_second_request() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let router = Router::new().route(
-        "/{number}",
-        get(|path: axum::extract::Path<String>| async { path.0 }),
-    );
+    let router = Router::new().route("/{number}", get(|path: axum::extract::Path<String>| async { path.0 }));
     let daemon = Daemon::start(rules(), router);
     let mut stream = daemon.connect().await;
-    let requests: String = (100..200)
-        .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n"))
-        .collect();
+    let requests: String =
+        (100..200).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
     send(&mut stream, &requests).await;
     for number in 100..200 {
         until(&mut stream, &format!("\r\n\r\n{number}")).await;
@@ -228,22 +183,12 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn an_answer_given_before_the_body_came_reaches_the_client_and_ends_the_connection() {
-    let router = Router::new().route(
-        "/",
-        post(|| async { (axum::http::StatusCode::PAYLOAD_TOO_LARGE, "no") }),
-    );
-    let daemon = Daemon::start(
-        Rules {
-            linger: PATIENT,
-            ..rules()
-        },
-        router,
-    );
+    let router =
+        Router::new().route("/", post(|| async { (axum::http::StatusCode::PAYLOAD_TOO_LARGE, "no") }));
+    let daemon = Daemon::start(Rules { linger: PATIENT, ..rules() }, router);
     let (mut reading, mut writing) = daemon.connect().await.into_split();
     let upload = tokio::spawn(async move {
-        writing
-            .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n")
-            .await?;
+        writing.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n").await?;
         for _ in 0..1_024 {
             writing.write_all(&[b'x'; 64 * 1024]).await?;
         }
@@ -252,10 +197,7 @@ async fn an_answer_given_before_the_body_came_reaches_the_client_and_ends_the_co
     let mut answer = Vec::new();
     in_time(reading.read_to_end(&mut answer)).await.unwrap();
     assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 413"));
-    in_time(upload)
-        .await
-        .unwrap()
-        .expect("the connection was not reset under the upload");
+    in_time(upload).await.unwrap().expect("the connection was not reset under the upload");
 }
 
 #[tokio::test]
@@ -273,28 +215,16 @@ async fn a_client_that_does_not_read_its_answer_is_dropped() {
         get(move || async move {
             let told = told.lock().unwrap().take();
             // More than the socket buffers of both ends hold.
-            Body::new(http_body_util::Full::new(Bytes::from_owner(Large(
-                vec![0; 64 << 20],
-                told,
-            ))))
+            Body::new(http_body_util::Full::new(Bytes::from_owner(Large(vec![0; 64 << 20], told))))
         }),
     );
-    struct Large(
-        Vec<u8>,
-        #[expect(dead_code, reason = "its drop tells the test")] Option<Told>,
-    );
+    struct Large(Vec<u8>, #[expect(dead_code, reason = "its drop tells the test")] Option<Told>);
     impl AsRef<[u8]> for Large {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
-    let daemon = Daemon::start(
-        Rules {
-            stall_timeout: BRIEF,
-            ..rules()
-        },
-        router,
-    );
+    let daemon = Daemon::start(Rules { stall_timeout: BRIEF, ..rules() }, router);
     let mut stream = daemon.connect().await;
     send(&mut stream, REQUEST).await;
     in_time(gone.notified()).await;
@@ -303,13 +233,7 @@ async fn a_client_that_does_not_read_its_answer_is_dropped() {
 
 #[tokio::test]
 async fn beyond_the_cap_connections_wait_and_are_served_when_others_end() {
-    let daemon = Daemon::start(
-        Rules {
-            max_connections: 2,
-            ..rules()
-        },
-        hello(),
-    );
+    let daemon = Daemon::start(Rules { max_connections: 2, ..rules() }, hello());
     let mut first = daemon.connect().await;
     let mut second = daemon.connect().await;
     for stream in [&mut first, &mut second] {
@@ -350,10 +274,7 @@ async fn stopping_closes_idle_connections_and_lets_running_answers_finish() {
     assert!(TcpStream::connect(address).await.is_err(), "still accepting");
     finish.notify_one();
     let answer = to_the_end(&mut busy).await;
-    assert!(
-        answer.ends_with("slow") && answer.contains("connection: close"),
-        "{answer}"
-    );
+    assert!(answer.ends_with("slow") && answer.contains("connection: close"), "{answer}");
     assert_eq!(daemon.drained().await, Drained { dropped: 0 });
 }
 
@@ -370,13 +291,7 @@ async fn a_client_that_has_its_answer_and_keeps_the_connection_does_not_count_as
             "told"
         }),
     );
-    let mut daemon = Daemon::start(
-        Rules {
-            linger: PATIENT,
-            ..rules()
-        },
-        router,
-    );
+    let mut daemon = Daemon::start(Rules { linger: PATIENT, ..rules() }, router);
     let mut stream = daemon.connect().await;
     send(&mut stream, REQUEST).await;
     in_time(started.notified()).await;
@@ -437,11 +352,7 @@ async fn want_of_descriptors_does_not_spin_and_a_lost_client_does_not_pause() {
     );
     assert!(tokio::time::timeout(PAUSE * 2, failing).await.is_err());
     assert!((1..=3).contains(&calls.load(Ordering::SeqCst)), "{calls:?}");
-    assert_eq!(
-        slots.available_permits(),
-        1,
-        "a dropped accept gives its slot back"
-    );
+    assert_eq!(slots.available_permits(), 1, "a dropped accept gives its slot back");
     let lost = AtomicUsize::new(0);
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let accepted = next(
@@ -460,13 +371,7 @@ fn a_quarter_of_the_descriptors_is_for_connections() {
     let limits = |soft: &str| {
         format!("Limit  Soft Limit  Hard Limit  Units\nMax open files   {soft}   524288   files\n")
     };
-    for (soft, expected) in [
-        ("1024", 256),
-        ("524288", 4_096),
-        ("64", 32),
-        ("unlimited", 4_096),
-        ("?", 32),
-    ] {
+    for (soft, expected) in [("1024", 256), ("524288", 4_096), ("64", 32), ("unlimited", 4_096), ("?", 32)] {
         assert_eq!(connections_for(&limits(soft)), expected, "{soft}");
     }
     assert_eq!(connections_for(""), 32);

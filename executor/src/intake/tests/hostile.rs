@@ -18,9 +18,7 @@ fn a_name_of_a_megabyte_is_not_repeated_at_length() {
     ] {
         let problems = intake(body.as_bytes()).unwrap_err();
         assert!(
-            problems
-                .iter()
-                .all(|problem| problem.field.len() + problem.message.len() < 400),
+            problems.iter().all(|problem| problem.field.len() + problem.message.len() < 400),
             "{problems:?}"
         );
     }
@@ -39,24 +37,13 @@ fn deep_nesting_is_refused_or_skipped_quickly_and_never_overflows_the_stack() {
         for body in [open.clone(), nested.clone(), with("event", &open)] {
             assert_eq!(messages(&body).len(), 1);
         }
-        for field in [
-            "code",
-            "timeout",
-            "env_vars",
-            "files",
-            "limits",
-            "execution_id",
-            "unknown",
-        ] {
+        for field in ["code", "timeout", "env_vars", "files", "limits", "execution_id", "unknown"] {
             assert!(!messages(&with(field, &nested)).is_empty());
         }
         assert!(messages(&with("env_vars", &format!(r#"{{"A":{nested}}}"#)))[0].contains("must be a string"));
         for nested in [&nested, &objects] {
             let problems = messages(&with("event", nested));
-            assert_eq!(
-                problems,
-                ["event must be nested at most 1000 levels deep, not 1000000"]
-            );
+            assert_eq!(problems, ["event must be nested at most 1000 levels deep, not 1000000"]);
         }
         assert!(messages(&with("stdin", &text))[0].starts_with("stdin must be nested at most 1000"));
         started.elapsed()
@@ -90,19 +77,10 @@ fn within_bounds(job: &Job) {
     assert!(program.execution_id.starts_with("exec_") && program.execution_id.len() <= 69);
     assert!(!program.execution_id.contains(['/', '.', '\0']));
     assert!(program.env.len() <= bounds::ENV_VARS);
-    assert!(
-        program
-            .env
-            .iter()
-            .all(|(name, value)| !name.contains(['=', '\0']) && !value.contains('\0'))
-    );
+    assert!(program.env.iter().all(|(name, value)| !name.contains(['=', '\0']) && !value.contains('\0')));
     for file in &program.files {
         assert!(!file.path.starts_with('/') && !file.path.contains('\0') && file.path.len() <= 4096);
-        assert!(
-            file.path
-                .split('/')
-                .all(|part| !["", ".", ".."].contains(&part) && part.len() <= 255)
-        );
+        assert!(file.path.split('/').all(|part| !["", ".", ".."].contains(&part) && part.len() <= 255));
     }
 }
 
@@ -125,16 +103,9 @@ fn json_value() -> impl Strategy<Value = Value> {
         ])
         .prop_map(Value::from),
     ];
-    let names = raw::FIELDS
-        .into_iter()
-        .chain(files::FIELDS)
-        .chain(limits::FIELDS)
-        .collect::<Vec<_>>();
+    let names = raw::FIELDS.into_iter().chain(files::FIELDS).chain(limits::FIELDS).collect::<Vec<_>>();
     leaf.prop_recursive(4, 40, 8, move |inner| {
-        let name = prop_oneof![
-            prop::sample::select(names.clone()).prop_map(str::to_owned),
-            "[A-Z_0-9]{0,4}"
-        ];
+        let name = prop_oneof![prop::sample::select(names.clone()).prop_map(str::to_owned), "[A-Z_0-9]{0,4}"];
         let object = prop::collection::btree_map(name, inner.clone(), 0..8);
         prop_oneof![
             prop::collection::vec(inner, 0..5).prop_map(Value::from),
