@@ -7,20 +7,19 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use linux::spawn::Spawner;
 use sandbox::host::Host;
-use sandbox::limits::Bytes;
 use sandbox::probe::ProbeError;
 use sandbox::stop::Stop;
 use tokio::net::TcpListener;
 
 use crate::admission::Admission;
 use crate::config::Config;
-use crate::http::guard::{Budget, Gate};
+use crate::http::api::Api;
 use crate::http::router::router;
 use crate::http::server::{self, BindError, Rules, serve};
 use crate::lifecycle::ground::Ground;
@@ -29,21 +28,15 @@ use crate::run::registry::Registry;
 use crate::telemetry::events;
 use crate::workspaces::{Janitor, WorkspaceError, Workspaces};
 
-/// Bodies being read at once, all callers together.
-const BODY_BUDGET: Bytes = Bytes::mib(256);
-
 /// After the last run has ended: for answers to reach their callers, and fresh workspaces to be removed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What handlers see.
+/// A daemon that is ready to serve.
 #[derive(Debug)]
 pub struct App {
-    pub config: Config,
-    pub parts: Arc<Parts>,
-    pub gate: Gate,
-    pub bodies: Budget,
-    pub started: Instant,
-    draining: AtomicBool,
+    api: Arc<Api>,
+    listener: TcpListener,
+    janitor: Janitor,
 }
 
 /// Why the daemon does not start. One sentence, with what to do.
@@ -75,63 +68,50 @@ pub async fn open_parts(config: &Config, ground: Ground) -> Result<(Arc<Parts>, 
 
 impl App {
     /// Binds, then tries what the host can do. Whoever connects meanwhile waits for the answer.
-    pub async fn open(
-        config: Config,
-        ground: Ground,
-    ) -> Result<(Arc<Self>, TcpListener, Janitor), StartError> {
+    pub async fn open(config: Config, ground: Ground) -> Result<Self, StartError> {
         let listener = server::bind(config.host, config.port)?;
         let (parts, janitor) = open_parts(&config, ground).await?;
-        let app = Self {
-            gate: Gate::new(config.api_token.as_ref()),
-            bodies: Budget::new(BODY_BUDGET),
-            started: Instant::now(),
-            draining: AtomicBool::new(false),
-            parts,
-            config,
-        };
-        Ok((Arc::new(app), listener, janitor))
+        Ok(Self { api: Arc::new(Api::new(config, parts)), listener, janitor })
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.api.parts.host
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 
     /// Serves until `stop`, then drains: nobody new is let in, runs get `SHUTDOWN_GRACE_SECONDS`, then they are ended and
     /// their callers told.
-    pub async fn serve(
-        self: Arc<Self>,
-        listener: TcpListener,
-        janitor: Janitor,
-        stop: impl Future<Output = ()>,
-    ) {
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
         let (swept, sweep) = tokio::sync::oneshot::channel::<()>();
-        let janitor = tokio::spawn(janitor.run(async { drop(sweep.await) }, LAST_WORDS));
-        let drain = {
-            let app = Arc::clone(&self);
-            async move {
-                stop.await;
-                app.drain().await;
-                tokio::time::Instant::now() + LAST_WORDS
-            }
+        let janitor = tokio::spawn(self.janitor.run(async { drop(sweep.await) }, LAST_WORDS));
+        let api = Arc::clone(&self.api);
+        let drain = async move {
+            stop.await;
+            drain(&api).await;
+            tokio::time::Instant::now() + LAST_WORDS
         };
-        serve(listener, router(Arc::clone(&self)), Rules::for_this_process(), drain).await;
+        serve(self.listener, router(self.api), Rules::for_this_process(), drain).await;
         drop(swept);
         if let Err(error) = janitor.await {
             tracing::error!(%error, "{}", events::CLEANUP_FAILED);
         }
     }
+}
 
-    async fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        let admission = &self.parts.admission;
-        admission.close();
-        let idle = tokio::time::timeout(self.config.shutdown_grace, admission.idle());
-        if idle.await.is_err() {
-            self.parts.registry.stop_all(Stop::DaemonShutdown);
+/// Ends when no run is left, or when the runs that are left have been given up.
+async fn drain(api: &Api) {
+    let Parts { admission, registry, .. } = &*api.parts;
+    api.announce_draining();
+    admission.close();
+    if tokio::time::timeout(api.config.shutdown_grace, admission.idle()).await.is_err() {
+        registry.stop_all(Stop::DaemonShutdown);
+        // Killing takes milliseconds, listing what a run left can take longer.
+        if tokio::time::timeout(LAST_WORDS, admission.idle()).await.is_err() {
+            tracing::warn!(count = admission.active(), "{}", events::RUNS_ABANDONED);
         }
-    }
-
-    /// Why this daemon should get no work now.
-    pub fn trouble(&self) -> Option<String> {
-        if self.draining.load(Ordering::Relaxed) {
-            return Some("the executor is shutting down".to_owned());
-        }
-        self.parts.workspaces.trouble()
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! One road, one direction. `http` knows requests and answers and nothing of sandboxes; `intake` and `outlet` are the only
 //! places where wire types meet ours; `run` carries an execution through, in a task of its own that outlives its caller; the
-//! sandbox itself is the `sandbox` crate. `app` knows everybody, nobody knows `app` but `http` and `cli`.
+//! sandbox itself is the `sandbox` crate. `app` knows everybody, and nobody but `cli` knows `app`.
 //!
 //! The modules, in the order in which a request meets them:
 

@@ -23,7 +23,7 @@ use linux::rlimits::Rlimit;
 use linux::{fds, identity, pidfd, rlimits, spawn};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::LAUNCHER_PATH;
+use crate::paths::LAUNCHER_PATH;
 use crate::program::Language;
 use crate::runtimes::{Rlimits, shell};
 use crate::self_test;

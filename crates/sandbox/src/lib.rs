@@ -18,6 +18,7 @@
 
 pub mod limits;
 pub mod program;
+pub mod paths;
 pub mod host;
 pub mod probe;
 pub mod self_test;

@@ -9,13 +9,8 @@ use std::sync::Arc;
 
 use crate::host::{HostFacts, Layout, ProcView, UserNamespaces};
 use crate::limits::{Bytes, Limits};
+use crate::paths::CODE_DIR;
 use crate::runtimes::{Rlimits, Runtime};
-
-/// Where things are inside.
-pub const LAUNCHER_PATH: &str = "/sbx/launch";
-pub const RUNNER_DIR: &str = "/sbx";
-pub const CODE_DIR: &str = "/code";
-pub const WORKSPACE_PATH: &str = "/workspace";
 
 /// One step of building the root, carried out in order: a later one may cover an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::{self, ReportFrame};
 use crate::host::ProcView;
-use crate::plan::{CODE_DIR, WORKSPACE_PATH};
+use crate::paths::{CODE_DIR, WORKSPACE_PATH};
 use crate::runtimes::Rlimits;
 
 const NAMESPACES: [&str; 7] = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"];

@@ -15,7 +15,8 @@ use tokio::net::unix::pipe;
 use crate::bwrap::argv::{self, Bind, Descriptors};
 use crate::host::Host;
 use crate::launch::{Order, Start, Verdict};
-use crate::plan::{self, SandboxPlan};
+use crate::paths;
+use crate::plan::SandboxPlan;
 
 /// The daemon's ends of what leads into a sandbox.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ pub(crate) fn lay(
         "--args".into(),
         arguments.as_raw_fd().to_string().into(),
         "--".into(),
-        plan::LAUNCHER_PATH.into(),
+        paths::LAUNCHER_PATH.into(),
         serde_json::to_string(&order)?.into(),
     ];
     let mut inherit = inherited.fds;

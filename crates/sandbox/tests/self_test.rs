@@ -89,7 +89,7 @@ const CASES: [Case; 12] = [
     (
         "writable workspace",
         |plan| {
-            let closed = Mount::ReadOnlyFromHere { at: sandbox::plan::WORKSPACE_PATH };
+            let closed = Mount::ReadOnlyFromHere { at: sandbox::paths::WORKSPACE_PATH };
             plan.mounts.insert(plan.mounts.len() - 1, closed);
         },
         "/workspace is not writable",

@@ -41,15 +41,14 @@ pub(super) fn serve(config: Config) -> ExitCode {
 async fn until_ended(config: Config, ground: Ground) -> Result<Ended, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     warn_when_unprotected(&config);
-    let opened = tokio::select! {
+    let app = tokio::select! {
         opened = App::open(config, ground) => opened?,
         ended = signals.next() => return Ok(ended),
     };
-    let (app, listener, janitor) = opened;
-    for shortfall in &app.parts.host.shortfalls {
+    for shortfall in &app.host().shortfalls {
         tracing::warn!(missing = %shortfall, "{}", events::ISOLATION_REDUCED);
     }
-    if let Ok(address) = listener.local_addr() {
+    if let Ok(address) = app.address() {
         let max_connections = Rules::for_this_process().max_connections;
         tracing::info!(%address, max_connections, "{}", events::SERVER_LISTENING);
     }
@@ -71,7 +70,7 @@ async fn until_ended(config: Config, ground: Ground) -> Result<Ended, StartError
             std::process::exit(second.exit_code().into());
         });
     };
-    app.serve(listener, janitor, stop).await;
+    app.serve(stop).await;
     Ok(ended.await.unwrap_or(Ended::Terminated))
 }
 

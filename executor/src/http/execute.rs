@@ -11,7 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::admission::Refused;
-use crate::app::App;
+use crate::http::api::Api;
 use crate::http::guard::{RequestId, read_body};
 use crate::http::problem::Refusal;
 use crate::job::Job;
@@ -24,9 +24,9 @@ use crate::{intake, outlet};
 /// From the end of the headers to the last byte of the body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn execute(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn execute(State(api): State<Arc<Api>>, request: Request) -> Response {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    match answer(&app, &id, request).await {
+    match answer(&api, &id, request).await {
         Ok(response) => response,
         Err(refusal) => {
             tracing::info!(error_code = refusal.code().name, "{}", events::EXECUTION_REFUSED);
@@ -35,11 +35,11 @@ pub(super) async fn execute(State(app): State<Arc<App>>, request: Request) -> Re
     }
 }
 
-async fn answer(app: &App, id: &RequestId, request: Request) -> Result<Response, Refusal> {
-    let body = read_body(request, app.config.max_request, BODY_PATIENCE, &app.bodies).await?;
-    let job = job(app, &body)?;
+async fn answer(api: &Api, id: &RequestId, request: Request) -> Result<Response, Refusal> {
+    let body = read_body(request, api.config.max_request, BODY_PATIENCE, &api.bodies).await?;
+    let job = job(api, &body)?;
     drop(body);
-    let execution = run::submit(&app.parts, job, id.as_str())?;
+    let execution = run::submit(&api.parts, job, id.as_str())?;
     match execution.over().await {
         ExecutionState::Done(record) => written(record).await,
         ExecutionState::Refused(refused) => Err(refused.into()),
@@ -47,14 +47,14 @@ async fn answer(app: &App, id: &RequestId, request: Request) -> Result<Response,
     }
 }
 
-fn job(app: &App, body: &[u8]) -> Result<Job, Refusal> {
+fn job(api: &Api, body: &[u8]) -> Result<Job, Refusal> {
     let job = intake::decode(body)
-        .and_then(|raw| intake::check(raw, &app.config.ceilings))
+        .and_then(|raw| intake::check(raw, &api.config.ceilings))
         .map_err(Refusal::Validation)?;
     let language = job.program.language;
-    if app.parts.host.language(language).is_none() {
+    if api.parts.host.language(language).is_none() {
         let there: Vec<_> =
-            app.parts.host.languages.iter().map(|there| there.runtime.language.name()).collect();
+            api.parts.host.languages.iter().map(|there| there.runtime.language.name()).collect();
         let message =
             format!("{} is not installed in this container; there is: {}", language.name(), there.join(", "));
         return Err(Refusal::Validation(vec![intake::Problem::new("language", message)]));

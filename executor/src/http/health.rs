@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use protocol::{Health, HealthStatus, Live, LiveStatus, Ready, ReadyStatus};
 
-use crate::app::App;
+use crate::http::api::Api;
 use crate::outlet;
 
-pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let trouble = app.trouble();
+pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
+    let trouble = api.trouble();
     let (code, status) = match trouble {
         None => (StatusCode::OK, HealthStatus::Healthy),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy),
@@ -21,10 +21,10 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         status,
         reason: trouble,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_seconds: app.started.elapsed().as_secs_f64(),
-        active_executions: app.parts.admission.active() as u64,
-        queued_executions: app.parts.admission.queued() as u64,
-        isolation: outlet::isolation(&app.parts.host),
+        uptime_seconds: api.started.elapsed().as_secs_f64(),
+        active_executions: api.parts.admission.active() as u64,
+        queued_executions: api.parts.admission.queued() as u64,
+        isolation: outlet::isolation(&api.parts.host),
     };
     (code, Json(body)).into_response()
 }
@@ -34,8 +34,8 @@ pub(super) async fn live() -> Json<Live> {
     Json(Live { status: LiveStatus::Live })
 }
 
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    match app.trouble() {
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
+    match api.trouble() {
         None => (StatusCode::OK, Json(Ready { status: ReadyStatus::Ready, reason: None })).into_response(),
         reason @ Some(_) => {
             let body = Ready { status: ReadyStatus::NotReady, reason };

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use protocol::Info;
 
-use crate::app::App;
+use crate::http::api::Api;
 use crate::outlet;
 
-pub(super) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
-    Json(outlet::info(&app.config, &app.parts.host))
+pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
+    Json(outlet::info(&api.config, &api.parts.host))
 }

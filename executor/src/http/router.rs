@@ -12,11 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use super::{execute, health, info, openapi};
-use crate::app::App;
+use crate::http::api::Api;
 use crate::http::guard::{RequestId, identify};
 use crate::http::problem::Refusal;
 
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/execute", only("POST", post(execute::execute)))
         .route("/health", only("GET, HEAD", get(health::health)))
@@ -25,13 +25,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/info", only("GET, HEAD", get(info::info)))
         .route("/openapi.yaml", only("GET, HEAD", get(openapi::openapi)))
         .fallback(not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), gate))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), gate))
         .layer(middleware::from_fn(identify))
-        .with_state(app)
+        .with_state(api)
 }
 
 /// `allow`: the methods that `route` has, as the `Allow` header lists them.
-fn only(allow: &'static str, route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+fn only(allow: &'static str, route: MethodRouter<Arc<Api>>) -> MethodRouter<Arc<Api>> {
     route.fallback(async move |request: Request| {
         let refusal = Refusal::MethodNotAllowed { method: request.method().to_string(), allow };
         refuse(&request, refusal)
@@ -43,8 +43,8 @@ async fn not_found(request: Request) -> Response {
     refuse(&request, refusal)
 }
 
-async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.gate.admit(request.uri().path(), request.headers()) {
+async fn gate(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    match api.gate.admit(request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refuse(&request, refusal),
     }

@@ -43,6 +43,7 @@ events! {
     ACCEPT_FAILED = "accept_failed", "warn", ["error", "suppressed"],
         "a connection could not be accepted, often for want of file descriptors";
     CONNECTION_PANICKED = "connection_panicked", "error", ["error"], "an answer was lost to a bug in the daemon";
+    RUNS_ABANDONED = "runs_abandoned", "warn", ["count"], "runs had not ended when the daemon did; they die with it";
     CONNECTIONS_DROPPED = "connections_dropped", "warn", ["count"], "answers were not finished when the grace period ended";
     ISOLATION_REDUCED = "isolation_reduced", "warn", ["missing"],
         "this host cannot give everything; what is in force is in /health";

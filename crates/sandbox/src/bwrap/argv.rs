@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 
 use crate::host::{ProcView, UserNamespaces};
-use crate::plan::{LAUNCHER_PATH, Mount, SandboxPlan, WORKSPACE_PATH};
+use crate::paths::{LAUNCHER_PATH, WORKSPACE_PATH};
+use crate::plan::{Mount, SandboxPlan};
 
 /// What the plan needs from outside, as descriptors that bubblewrap inherits.
 pub trait Descriptors {

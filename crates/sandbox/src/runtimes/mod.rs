@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Bytes, Limits};
-use crate::plan::RUNNER_DIR;
+use crate::paths::RUNNER_DIR;
 use crate::program::Language;
 
 /// Where interpreters are looked for, in the order of the sandbox's own PATH.

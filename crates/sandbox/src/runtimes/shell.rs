@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::channel::{self, ErrorKind, ReportFrame};
-use crate::plan::CODE_DIR;
+use crate::paths::CODE_DIR;
 use crate::program::{Encoding, InputFile};
 
 /// The script and its environment, ready to run; or the job could not be set up, which the user has been told.
