@@ -21,7 +21,10 @@ pub struct ExitFacts {
     pub exit_code: Option<i32>,
     /// The launcher's word, which can tell exit from signal.
     pub end: Option<End>,
+    /// Input files were in place and user code about to run.
     pub started: bool,
+    /// Why the launcher could not start the runtime, in its words.
+    pub launch_failure: Option<String>,
     pub reported: Reported,
     pub wall: Duration,
     pub cpu: Duration,
@@ -50,8 +53,9 @@ pub enum Kill {
 }
 
 /// The runner's fourth frame. A claim of untrusted code.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Reported {
+    #[default]
     Nothing,
     Value(Box<RawValue>),
     Error {

@@ -68,6 +68,13 @@ pub fn judge(facts: &ExitFacts) -> Outcome {
     if let Some(outcome) = facts.killed.and_then(|kill| judge_kill(facts, kill)) {
         return outcome;
     }
+    if let Some(failure) = &facts.launch_failure {
+        return sandbox_error(format!("the program could not be started ({failure})"));
+    }
+    let silent = matches!(facts.reported, Reported::Nothing | Reported::Garbage);
+    if !facts.started && silent {
+        return sandbox_error("the language's runtime ended before it ran the program; try again".into());
+    }
     let Some(end) = how_it_ended(facts) else {
         return sandbox_error("the sandbox ended without saying how; try again".into());
     };

@@ -13,11 +13,12 @@
 //! sandbox's init is dead, never when a pipe reaches its end: background children hold pipes open. Once it is over, every
 //! writer is dead, and what is still in the pipes is read to the end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::bwrap::status;
@@ -30,7 +31,7 @@ use crate::prepare::Prepared;
 use crate::program::Program;
 use crate::stop::Stopped;
 use crate::usage::Usage;
-use crate::watch::{Event, Watch};
+use crate::watch::Watch;
 use crate::wires::read_verdict;
 
 /// A run that is over.
@@ -78,8 +79,8 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
     let language = program.language;
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(hand_over(wires.job, wires.stdin, program, limits.clone()));
-    let (events, seen) = mpsc::unbounded_channel();
-    let report = tokio::spawn(listen(wires.report, events));
+    let answered = Arc::new(Notify::new());
+    let report = tokio::spawn(listen(wires.report, Arc::clone(&answered)));
     let mut bwrap_status = wires.bwrap_status;
     let exit_code = tokio::spawn(async move {
         match status::next(&mut bwrap_status).await {
@@ -94,9 +95,8 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
         measured: before,
         streams: [stdout.progress().clone(), stderr.progress().clone()],
         began,
-        started: None,
-        answered: None,
-        seen,
+        answer: answered,
+        answered_at: None,
         stopped,
     };
     let killed = tokio::select! {
@@ -109,21 +109,22 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
             Some(kill)
         }
     };
-    let (started, mut measured) = (watch.started, watch.measured);
+    let mut measured = watch.measured;
 
     measured.sandbox = cage.reap().await.unwrap_or_default();
     let ended = Instant::now();
     helpers.abort_all();
     // Every writer is dead: these all end at once.
-    let reported = report.await.unwrap_or(Reported::Garbage);
+    let Heard { reported, started } = report.await.unwrap_or_default();
     let exit_code = exit_code.await.ok().flatten();
     let mut verdict = wires.verdict;
-    let end = match read_verdict(&mut verdict).await {
+    let (end, launch_failure) = match read_verdict(&mut verdict).await {
         Some(Verdict::Ended { end, cpu_us, max_resident }) => {
             measured.runtime = Some((Duration::from_micros(cpu_us), Bytes(max_resident)));
-            Some(end)
+            (Some(end), None)
         }
-        Some(Verdict::Failed { .. }) | None => None,
+        Some(Verdict::Failed { stage, error }) => (None, Some(format!("{stage}: {error}"))),
+        None => (None, None),
     };
     // A flood that outran the watch is a flood all the same.
     let flood = [stdout.progress().flood(), stderr.progress().flood()].into_iter().flatten().max();
@@ -137,6 +138,7 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
             exit_code: exit_code.map(|(code, _)| code),
             end,
             started: started.is_some(),
+            launch_failure,
             reported,
             wall: ended.saturating_duration_since(started.unwrap_or(began)),
             cpu: usage.cpu_time,
@@ -182,26 +184,35 @@ async fn hand_over(mut job: pipe::Sender, mut stdin: pipe::Sender, program: Prog
     }
 }
 
+/// What a runner has said when it is over.
+#[derive(Debug, Default)]
+struct Heard {
+    reported: Reported,
+    started: Option<Instant>,
+}
+
 /// Reads the runner's reports in their legal order. Ends when no process holds the other end, or on the first wrong byte;
 /// the reading end is closed then, and a flood has nowhere to go.
-async fn listen(mut from: pipe::Receiver, events: mpsc::UnboundedSender<Event>) -> Reported {
-    // An error frame may come before user code: an input file that could not be written.
-    let mut reported = Reported::Nothing;
-    let mut started = false;
+async fn listen(mut from: pipe::Receiver, answered: Arc<Notify>) -> Heard {
+    let mut heard = Heard::default();
     loop {
-        reported = match (channel::read_report(&mut from).await, &reported) {
-            (Ok(None), _) => return reported,
-            (Ok(Some(Report::Started)), Reported::Nothing) if !started => {
-                started = true;
-                events.send(Event::Started).ok();
+        heard.reported = match (channel::read_report(&mut from).await, &heard.reported) {
+            (Ok(None), _) => return heard,
+            (Ok(Some(Report::Started)), Reported::Nothing) if heard.started.is_none() => {
+                heard.started = Some(Instant::now());
                 continue;
             }
-            (Ok(Some(Report::Result { value })), Reported::Nothing) if started => Reported::Value(value),
+            (Ok(Some(Report::Result { value })), Reported::Nothing) if heard.started.is_some() => {
+                Reported::Value(value)
+            }
+            // It may come before user code: an input file that could not be written.
             (Ok(Some(Report::Error { kind, limit })), Reported::Nothing) => Reported::Error { kind, limit },
             // What comes after the first answer does not count, and does not spoil it.
-            (_, Reported::Value(_) | Reported::Error { .. }) => return reported,
-            (Ok(Some(_)) | Err(_), Reported::Nothing | Reported::Garbage) => return Reported::Garbage,
+            (_, Reported::Value(_) | Reported::Error { .. }) => return heard,
+            (Ok(Some(_)) | Err(_), Reported::Nothing | Reported::Garbage) => {
+                return Heard { reported: Reported::Garbage, ..heard };
+            }
         };
-        events.send(Event::Answered).ok();
+        answered.notify_one();
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::capture::Progress;
 use crate::facts::Kill;
@@ -20,11 +20,10 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// A program that ends earlier is measured by its parent alone.
 const FIRST_SAMPLE: Duration = Duration::from_millis(5);
 
-/// What the runner's reports say, as far as the watch has to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Event {
-    Started,
+/// What to do next, when nothing is wrong.
+enum Turn {
     Answered,
+    Sample,
 }
 
 /// What is watched while a program runs.
@@ -34,9 +33,9 @@ pub(crate) struct Watch<'a> {
     pub(crate) measured: Measured,
     pub(crate) streams: [Arc<Progress>; 2],
     pub(crate) began: Instant,
-    pub(crate) started: Option<Instant>,
-    pub(crate) answered: Option<Instant>,
-    pub(crate) seen: mpsc::UnboundedReceiver<Event>,
+    /// The runner has reported how it ended.
+    pub(crate) answer: Arc<Notify>,
+    pub(crate) answered_at: Option<Instant>,
     pub(crate) stopped: Stopped,
 }
 
@@ -46,27 +45,27 @@ impl Watch<'_> {
         loop {
             let [stdout, stderr] = &self.streams;
             let deadline = self.began + self.limits.wall;
-            let leave_by = self.answered.map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
+            let leave_by =
+                self.answered_at.map_or(deadline, |answered| deadline.min(answered + LEFTOVER_GRACE));
             let turn = tokio::select! {
                 // Requests and the clock come before samples: a busy sampler must not delay a deadline.
                 biased;
                 Some(stop) = self.stopped.wanted() => return Kill::Stopped(stop),
                 () = tokio::time::sleep_until(leave_by.into()) => {
                     let observed = self.began.elapsed();
-                    return if self.answered.is_some() { Kill::Leftovers } else { Kill::WallTimeout { observed } };
+                    return if self.answered_at.is_some() { Kill::Leftovers } else { Kill::WallTimeout { observed } };
                 }
                 () = stdout.flooded() => return Kill::Output { observed: stdout.bytes() },
                 () = stderr.flooded() => return Kill::Output { observed: stderr.bytes() },
-                Some(event) = self.seen.recv() => Some(event),
-                () = tokio::time::sleep_until(next_sample.into()) => None,
+                () = self.answer.notified() => Turn::Answered,
+                () = tokio::time::sleep_until(next_sample.into()) => Turn::Sample,
             };
             match turn {
-                Some(Event::Started) => self.started = Some(Instant::now()),
-                Some(Event::Answered) => {
-                    self.answered = Some(Instant::now());
+                Turn::Answered => {
+                    self.answered_at = Some(Instant::now());
                     self.observe();
                 }
-                None => {
+                Turn::Sample => {
                     let began = Instant::now();
                     if let Some(kill) = self.observe() {
                         return kill;

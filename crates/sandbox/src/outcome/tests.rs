@@ -26,6 +26,7 @@ fn fine() -> ExitFacts {
         exit_code: Some(0),
         end: Some(End::Exited(0)),
         started: true,
+        launch_failure: None,
         reported: Reported::Nothing,
         wall: Duration::from_secs(1),
         cpu: Duration::from_millis(10),
@@ -270,4 +271,15 @@ fn a_run_that_never_was_has_an_outcome_too() {
     assert_eq!(outcome.detail.unwrap().message, "no room");
     assert_eq!(never_ran(Stop::Cancelled).cause, Cause::Cancelled);
     assert_eq!(never_ran(Stop::DaemonShutdown).cause, Cause::DaemonShutdown);
+}
+
+#[test]
+fn a_program_that_never_began_is_not_blamed() {
+    let launch_failure = Some("start the interpreter: not found".to_owned());
+    let not_launched = ExitFacts { launch_failure, ..exited(1) };
+    assert_eq!(short(&not_launched), (Status::Error, -1, Cause::SandboxError));
+    let runtime_died = ExitFacts { started: false, ..exited(1) };
+    assert_eq!(short(&runtime_died), (Status::Error, -1, Cause::SandboxError));
+    let input_refused = ExitFacts { started: false, reported: error(ErrorKind::Input, None), ..exited(1) };
+    assert_eq!(short(&input_refused), (Status::Failed, 1, Cause::Exception));
 }
