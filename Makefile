@@ -28,7 +28,7 @@ demo: ## install what is missing, build, start, post real jobs, print the answer
 test: ## install what is missing and run every test
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
-	cargo test --workspace $(CARGO_FLAGS)
+	cargo test --workspace --no-fail-fast $(CARGO_FLAGS)
 	$(PYTHON) -m unittest discover -s tests/runners
 	$(PYTHON) scripts/schemathesis
 

@@ -147,11 +147,14 @@ impl Draft {
     fn not_started(self, stage: Stage) -> RunRecord {
         let untold = "the executor could not run the program; its log says why";
         let (stage, error, told) = match stage {
-            Stage::Workspace(error) => (
-                "workspace",
-                error.to_string(),
-                "the workspace cannot be used; the executor's log says why".to_owned(),
-            ),
+            Stage::Workspace(error) => {
+                let whose = match &self.record.place {
+                    Place::Session(id) => format!(" of session {id}"),
+                    Place::Container | Place::Fresh => String::new(),
+                };
+                let told = format!("the workspace{whose} cannot be used; the executor's log says why");
+                ("workspace", error.to_string(), told)
+            }
             Stage::LanguageMissing => ("language", String::new(), "the language is not installed".to_owned()),
             Stage::Prepare(error) => (error.stage.name(), error.to_string(), error.told_outside()),
             Stage::Supervisor(error) => ("supervise", error.to_string(), untold.to_owned()),
