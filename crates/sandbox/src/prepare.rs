@@ -111,7 +111,7 @@ pub async fn prepare(
     let start = Start::Runtime {
         language: runtime.language,
         interpreter: runtime.interpreter.clone(),
-        arguments: runtime.arguments(limits),
+        arguments: runtime.arguments(),
     };
     boot(host, &plan, start, limits, workspace).await
 }

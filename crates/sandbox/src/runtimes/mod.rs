@@ -62,15 +62,15 @@ impl Runtime {
     }
 
     /// What the interpreter is started with, before the numbers of the two descriptors.
-    pub fn arguments(&self, limits: &Limits) -> Vec<String> {
-        let flags = match self.language {
+    pub fn arguments(&self) -> Vec<String> {
+        let flags: &[&str] = match self.language {
             // Isolated: no PYTHON* variables, no user site, nothing from the workspace on the path; no .pyc written.
-            Language::Python => vec!["-I".to_owned(), "-B".to_owned()],
-            // V8 sizes its heap by the machine's memory and would not collect in time. It cannot be told later.
-            Language::Javascript => vec![format!("--max-old-space-size={}", limits.memory.as_mib())],
-            Language::Shell => vec![],
+            Language::Python => &["-I", "-B"],
+            // No heap limit here, although V8 sizes its heap by the machine's memory: with any V8 flag set, node rejects its
+            // own code cache and boots 6 ms later (docs/performance.md). The run's memory is held from outside.
+            Language::Javascript | Language::Shell => &[],
         };
-        flags.into_iter().chain(self.runner.as_ref().map(Runner::path)).collect()
+        flags.iter().map(|flag| (*flag).to_owned()).chain(self.runner.as_ref().map(Runner::path)).collect()
     }
 
     /// The same runtime with its runner compiled ahead, which takes a fifth off Python's boot. `compiled` is what

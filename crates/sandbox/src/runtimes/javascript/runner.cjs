@@ -11,7 +11,8 @@
 // Crashes are node's to report: an error that ends the run is left to node, which prints it with its source line and
 // exits with 1. This file only listens in, to send the error frame and to take its own frames out of the stack.
 //
-// `memory_bytes` is not used: V8 fixes the size of its heap at boot and ignores --max-old-space-size afterwards.
+// `memory_bytes` is not used: V8 fixes the size of its heap at boot and ignores --max-old-space-size afterwards; why it
+// is not set at boot is told in docs/performance.md.
 //
 // It is one long file because a sandbox mounts one file, and every file that is loaded delays the boot.
 'use strict';
