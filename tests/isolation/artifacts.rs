@@ -140,6 +140,19 @@ fn symbolic_links_are_neither_followed_nor_listed() {
 }
 
 // AR-06
+/// The control: a reader that is not careful is led outside by the very same links.
+#[test]
+fn a_careless_reader_follows_the_links_of_a_workspace() {
+    let daemon = Daemon::default_settings();
+    let secret = daemon.home().join("secret");
+    fs::write(&secret, "CANARY").unwrap();
+    let code = format!("import os; os.symlink({:?}, 'secret')", secret.display().to_string());
+    let result = in_session(&daemon, "s", &code);
+    assert_eq!(listed(&result), Vec::<&str>::new(), "{result:#}");
+    let link = daemon.home().join("sessions/s/secret");
+    assert_eq!(fs::read_to_string(link).unwrap(), "CANARY");
+}
+
 #[test]
 fn a_workspace_that_was_replaced_is_refused_and_nothing_behind_it_touched() {
     let daemon = Daemon::default_settings();
