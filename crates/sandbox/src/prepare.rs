@@ -10,7 +10,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -42,7 +42,6 @@ pub struct Prepared {
     pub(crate) wires: Wires,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
-    pub(crate) took: Duration,
     pub(crate) limits: Limits,
 }
 
@@ -123,7 +122,6 @@ pub(crate) async fn boot(
     limits: &Limits,
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
-    let began = Instant::now();
     let (spawn, wires, stdout, stderr) = wires::lay(host, plan, start, workspace)
         .map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
     let stdout = Capture::start(stdout, limits.output).map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
@@ -146,7 +144,7 @@ pub(crate) async fn boot(
             let sampler = Sampler::new(init);
             let before = Measured::starting_at(sampler.booted());
             let limits = limits.clone();
-            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, took: began.elapsed(), limits })
+            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, limits })
         }
         Ok(Err(stage)) => Err(explain(stage, cage, wires, stderr).await),
         Err(_elapsed) => {

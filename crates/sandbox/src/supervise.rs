@@ -62,11 +62,6 @@ impl Running {
 }
 
 impl Prepared {
-    /// How long it took to prepare.
-    pub fn took(&self) -> Duration {
-        self.took
-    }
-
     /// Hands the program over. User code runs from here on, and the wall clock with it.
     pub fn start(self, program: Program, stopped: Stopped) -> Running {
         Running { task: tokio::spawn(supervise(self, program, stopped)) }
@@ -74,7 +69,7 @@ impl Prepared {
 }
 
 async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Finished {
-    let Prepared { cage, sampler, wires, stdout, stderr, limits, before, .. } = prepared;
+    let Prepared { cage, sampler, wires, stdout, stderr, limits, before } = prepared;
     let began = Instant::now();
     let language = program.language;
     let mut helpers = tokio::task::JoinSet::new();
