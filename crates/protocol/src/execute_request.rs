@@ -25,6 +25,9 @@ pub struct ExecuteRequest {
     pub session_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspaceKind>,
+    /// `continue` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_disconnect: Option<OnDisconnect>,
     /// Raw JSON text: no number and no depth is lost on the way. `Some` of the text `null` is an event that is null.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "written")]
     pub event: Option<Box<RawValue>>,
@@ -50,6 +53,7 @@ impl ExecuteRequest {
             execution_id: None,
             session_id: None,
             workspace: None,
+            on_disconnect: None,
             event: None,
             stdin: None,
             mode: None,
@@ -85,6 +89,16 @@ pub enum Mode {
 pub enum WorkspaceKind {
     Persistent,
     Fresh,
+}
+
+/// What becomes of the run when the caller that waits for it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// It goes on.
+    Continue,
+    /// It is cancelled.
+    Cancel,
 }
 
 /// A file that is written into the workspace before the program starts.

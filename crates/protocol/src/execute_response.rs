@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Artifact, Metrics};
+use crate::{Artifact, Metrics, RunIsolation};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExecuteResponse {
@@ -32,6 +32,21 @@ pub struct ExecuteResponse {
     /// Sorted by path.
     pub artifacts: Vec<Artifact>,
     pub artifacts_truncated: bool,
+    /// Null where that is not known: the result was stored by a version that did not say it, or was lost with its daemon.
+    pub isolation: Option<RunIsolation>,
+    /// Whether the control plane will hear of this.
+    pub callback: Callback,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Callback {
+    /// There is no control plane.
+    Off,
+    /// It is on disk and is delivered, whatever becomes of the daemon.
+    Journalled,
+    /// It could not be written to disk. It is delivered as long as the daemon lives.
+    NotDurable,
 }
 
 /// `cancelled` and `crashed` only appear in callbacks and lookups.

@@ -13,6 +13,20 @@ pub struct Health {
     pub active_executions: u64,
     pub queued_executions: u64,
     pub isolation: IsolationState,
+    /// Left out when there is no control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox: Option<OutboxState>,
+}
+
+/// Results that the control plane does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxState {
+    /// They are being delivered.
+    pub pending: u64,
+    /// Refused, or damaged: kept for a person.
+    pub set_aside: u64,
+    /// Since the daemon's start: too old, or no room.
+    pub let_go: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,14 +42,24 @@ pub struct IsolationState {
     pub tier: IsolationTier,
     /// User namespaces can be made.
     pub userns: bool,
+    /// The system call filter. This version starts nothing without it.
     pub seccomp: SeccompState,
     pub proc: ProcMount,
-    /// The program cannot make user namespaces of its own.
+    /// Besides the system call filter, the kernel forbids user namespaces inside.
     pub disable_userns: bool,
     pub cgroup: CgroupVersion,
     pub memory: MemoryWatch,
     /// Null when bubblewrap could not be asked.
     pub bwrap_version: Option<String>,
+}
+
+/// What held one run: of [`IsolationState`] that by which the value of its result is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIsolation {
+    pub tier: IsolationTier,
+    pub seccomp: SeccompState,
+    pub cgroup: CgroupVersion,
+    pub memory: MemoryWatch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
