@@ -34,24 +34,28 @@ pub(crate) fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Resu
     Ok(())
 }
 
-/// Content that can be read by its descriptor and never changed again.
+/// A file without a name that is written once: whoever has a [`reader`](Self::reader) sees what it is filled with.
 #[derive(Debug)]
-pub struct SealedFile(File);
+pub struct Blank(File);
 
-impl SealedFile {
-    pub fn new(name: &str, content: &[u8]) -> io::Result<Self> {
+impl Blank {
+    pub fn new(name: &str) -> io::Result<Self> {
         let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-        let mut file = File::from(fd);
-        file.write_all(content)?;
-        let seals =
-            SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-        Ok(Self(file))
+        Ok(Self(File::from(fd)))
     }
 
     /// A description of its own, at offset zero: two readers of one description would move each other's offset.
     pub fn reader(&self) -> io::Result<OwnedFd> {
         Ok(File::open(format!("/proc/self/fd/{}", self.0.as_raw_fd()))?.into())
+    }
+
+    /// Nobody can change it afterwards.
+    pub fn fill(mut self, content: &[u8]) -> io::Result<()> {
+        self.0.write_all(content)?;
+        let seals =
+            SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        fcntl(&self.0, FcntlArg::F_ADD_SEALS(seals))?;
+        Ok(())
     }
 }
 

@@ -6,10 +6,16 @@
 //! Modules in the order in which a sandbox meets them:
 
 pub mod identity;
+pub mod environment;
 pub mod memory;
 pub mod fds;
+pub mod children;
 pub mod spawn;
 pub mod pidfd;
+pub mod orphans;
 pub mod rlimits;
+pub mod refused;
 pub mod clock;
+pub mod tmpfs;
 pub mod tree;
+pub mod files;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::children::ended;
+
 /// Readable once the process has ended.
 #[derive(Debug)]
 pub struct PidFd(AsyncFd<OwnedFd>);
@@ -53,6 +55,13 @@ impl PidFd {
         self.0.readable().await.map(drop)
     }
 
+    /// Whether the process has ended, as the kernel sees it now. It may still have to be reaped.
+    pub fn has_ended(&self) -> bool {
+        let mut watched = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the one entry is ours and lives for the call, which does not wait.
+        unsafe { libc::poll(&raw mut watched, 1, 0) == 1 }
+    }
+
     /// SIGKILL. A process that has already ended is what was wanted, not an error.
     pub fn kill(&self) -> io::Result<()> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
@@ -66,9 +75,17 @@ impl PidFd {
         let error = io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
     }
+
+    /// Reaps the process if it has ended and is a child of this one (it may have become one when its parent ended).
+    pub fn reap_if_ours(&self) {
+        if let Ok(fd) = libc::id_t::try_from(self.0.as_raw_fd()) {
+            ended(libc::P_PIDFD, fd, 0);
+        }
+    }
 }
 
-/// Waits for a child and reaps it.
+/// Waits for a child and reaps it. A child that came from a [`Spawner`](crate::spawn::Spawner) is reaped by
+/// [`Child::reap`](crate::children::Child::reap).
 ///
 /// # Errors
 /// `ECHILD` when `pid` is not an unreaped child of this process.
@@ -94,14 +111,6 @@ pub fn reap(pid: u32) -> io::Result<(WaitStatus, ChildUsage)> {
         WaitStatus::Exited(libc::WEXITSTATUS(status))
     };
     Ok((status, ChildUsage::from(&usage)))
-}
-
-/// Reaps a process that has ended, if it is a child of this one (it may have become one when its parent ended).
-pub fn reap_if_ours(pid: u32) {
-    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
-    // SAFETY: a null status is allowed, and WNOHANG only looks at children of this process. Whatever the result, there is
-    // nothing more to do: not ours, not ended, or reaped.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
 }
 
 impl From<&libc::rusage> for ChildUsage {

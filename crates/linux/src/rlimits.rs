@@ -7,7 +7,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// Soft and hard value of each limit that a sandbox sets, in the kernel's own units (setrlimit(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rlimit {
-    AddressSpace(u64),
     Data(u64),
     Stack(u64),
     CpuSeconds(u64),
@@ -26,7 +25,6 @@ pub enum Rlimit {
 /// that one stays: it is stricter.
 pub fn set(limit: Rlimit) -> io::Result<()> {
     let (resource, value) = match limit {
-        Rlimit::AddressSpace(value) => (Resource::RLIMIT_AS, value),
         Rlimit::Data(value) => (Resource::RLIMIT_DATA, value),
         Rlimit::Stack(value) => (Resource::RLIMIT_STACK, value),
         Rlimit::CpuSeconds(value) => (Resource::RLIMIT_CPU, value),

@@ -13,12 +13,13 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 
+use nix::dir::Dir;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
@@ -90,8 +91,24 @@ fn own_name(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
+/// The same directory, opened for reading: an `O_PATH` descriptor can name a directory but neither list nor flush it.
+pub(crate) fn readable(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open::resolve(directory, ".", flags)?)
+}
+
+/// A listing with a descriptor of its own.
+pub(crate) fn list(directory: BorrowedFd<'_>) -> io::Result<Dir> {
+    Ok(Dir::from_fd(readable(directory)?)?)
+}
+
+/// A listing names the directory itself and its parent too.
+pub(crate) fn is_dot(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
+
 /// The `*at` calls resolve slashes and `..` in what they are given; a single name is what keeps them in their directory.
-fn require_single_name(name: &OsStr) -> io::Result<()> {
+pub(crate) fn require_single_name(name: &OsStr) -> io::Result<()> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(only)), None) if only == name => Ok(()),

@@ -16,13 +16,13 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::dir::{Dir, Type};
+use nix::dir::Type;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, renameat};
+use nix::fcntl::renameat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::open::resolve;
-use super::{DIRECTORY, require_single_name, restore_owner_access};
+use super::{DIRECTORY, is_dot, list, require_single_name, restore_owner_access};
 
 /// What a removal did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -260,15 +260,4 @@ impl<'a> Removal<'a> {
 
 fn hoisted_name(number: u64) -> CString {
     CString::new(format!("hoisted-{number}")).expect("digits contain no NUL")
-}
-
-fn is_dot(name: &CStr) -> bool {
-    matches!(name.to_bytes(), b"." | b"..")
-}
-
-/// A listing with a descriptor of its own: an `O_PATH` descriptor can name a directory but not read it.
-fn list(directory: BorrowedFd<'_>) -> io::Result<Dir> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let readable = resolve(directory, ".", flags)?;
-    Ok(Dir::from_fd(readable)?)
 }
