@@ -10,31 +10,68 @@
 use std::io;
 use std::time::Duration;
 
-use linux::pidfd::{self, ChildUsage, PidFd};
+use linux::children::Child;
+use linux::pidfd::{ChildUsage, PidFd};
+
+use crate::cgroup::{Charged, Leaf};
+use crate::limits::Limits;
+use crate::runtimes::Rlimits;
+
 /// The kernel takes milliseconds to end a pid namespace; longer means a process stuck in a device or file system.
 const DEATH_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Cage {
     bwrap: Option<Bwrap>,
-    init: Option<Init>,
+    init: Option<PidFd>,
+    /// Removed when everything above is over.
+    leaf: Option<Leaf>,
 }
 
-#[derive(Debug)]
-struct Init {
-    pid: u32,
-    fd: PidFd,
+/// What the kernel says of a sandbox that is over.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Account {
+    pub(crate) usage: ChildUsage,
+    /// `None` where the run had no cgroup.
+    pub(crate) charged: Option<Charged>,
 }
 
 #[derive(Debug)]
 struct Bwrap {
-    pid: u32,
+    child: Child,
     fd: PidFd,
 }
 
 impl Cage {
-    pub(crate) fn adopt(pid: u32) -> io::Result<Self> {
-        Ok(Self { bwrap: Some(Bwrap { pid, fd: PidFd::open(pid)? }), init: None })
+    pub(crate) fn adopt(child: Child) -> io::Result<Self> {
+        let fd = PidFd::open(child.pid())?;
+        Ok(Self { bwrap: Some(Bwrap { child, fd }), init: None, leaf: None })
+    }
+
+    /// Takes over the cgroup that bubblewrap was born in.
+    pub(crate) fn keep(&mut self, leaf: Leaf) {
+        self.leaf = Some(leaf);
+    }
+
+    /// Moves bubblewrap, which has no children yet, into a cgroup. The kernel may take its time: this blocks.
+    pub(crate) fn confine(&mut self, leaf: Leaf) -> io::Result<()> {
+        let leaf = self.leaf.insert(leaf);
+        self.bwrap.as_ref().map_or(Ok(()), |bwrap| leaf.join(bwrap.child.pid()))
+    }
+
+    /// Sets what the run may use, where the kernel holds it to that.
+    pub(crate) fn limit(&mut self, limits: &Limits, rlimits: &Rlimits) -> io::Result<()> {
+        self.leaf.as_mut().map_or(Ok(()), |leaf| leaf.limit(limits.memory, rlimits.processes))
+    }
+
+    /// bubblewrap has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.bwrap.as_ref().is_some_and(|bwrap| !bwrap.fd.has_ended())
+    }
+
+    /// What the kernel has counted so far, where it counts.
+    pub(crate) fn charged(&self) -> Option<Charged> {
+        self.leaf.as_ref().map(Leaf::charged)
     }
 
     /// Takes hold of the sandbox's init.
@@ -47,33 +84,36 @@ impl Cage {
         let stat = procfs::process::Process::new(i32::try_from(pid).map_err(io::Error::other)?)
             .and_then(|process| process.stat())
             .map_err(io::Error::other)?;
-        let parent = self.bwrap.as_ref().map(|bwrap| i64::from(bwrap.pid));
+        let parent = self.bwrap.as_ref().map(|bwrap| i64::from(bwrap.child.pid()));
         if parent != Some(i64::from(stat.ppid)) {
             return Err(io::Error::other("the sandbox's first process is gone"));
         }
-        self.init = Some(Init { pid, fd });
+        self.init = Some(fd);
         Ok(())
     }
 
     /// Ends when every process of the sandbox is dead.
     pub async fn over(&self) -> io::Result<()> {
         match &self.init {
-            Some(init) => init.fd.ended().await,
+            Some(init) => init.ended().await,
             None => Ok(()),
         }
     }
 
     /// SIGKILL for everything inside, at once.
     pub fn kill(&self) -> io::Result<()> {
+        if let Some(leaf) = &self.leaf {
+            leaf.kill();
+        }
         match (&self.init, &self.bwrap) {
-            (Some(init), _) => init.fd.kill(),
+            (Some(init), _) => init.kill(),
             (None, Some(bwrap)) => bwrap.fd.kill(),
             (None, None) => Ok(()),
         }
     }
 
     /// Waits for the end and reaps. What everything in it used, or `None` if it could not be learnt.
-    pub async fn reap(mut self) -> Option<ChildUsage> {
+    pub(crate) async fn reap(mut self) -> Option<Account> {
         let waited = tokio::time::timeout(DEATH_DEADLINE, async {
             self.over().await?;
             match &self.bwrap {
@@ -86,9 +126,10 @@ impl Cage {
                 let bwrap = self.bwrap.take()?;
                 // Where this daemon is process 1, the sandbox's init became its child when bubblewrap ended before it.
                 if let Some(init) = self.init.take() {
-                    pidfd::reap_if_ours(init.pid);
+                    init.reap_if_ours();
                 }
-                pidfd::reap(bwrap.pid).ok().map(|(_, usage)| usage)
+                let charged = self.charged();
+                bwrap.child.reap().ok().map(|(_, usage)| Account { usage, charged })
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::error!(error = "processes of a sandbox did not end", "cleanup_failed");
@@ -109,8 +150,8 @@ impl Cage {
 impl Drop for Cage {
     fn drop(&mut self) {
         let Some(bwrap) = self.bwrap.take() else { return };
-        let init = self.init.take();
-        let killed = init.as_ref().map_or(Ok(()), |init| init.fd.kill()).and(bwrap.fd.kill());
+        let (init, leaf) = (self.init.take(), self.leaf.take());
+        let killed = init.as_ref().map_or(Ok(()), PidFd::kill).and(bwrap.fd.kill());
         if let Err(error) = killed {
             tracing::error!(%error, "cleanup_failed");
         }
@@ -118,13 +159,14 @@ impl Drop for Cage {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if bwrap.fd.ended().await.is_ok() {
-                    drop(pidfd::reap(bwrap.pid));
+                    drop(bwrap.child.reap());
                 }
                 if let Some(init) = init
-                    && init.fd.ended().await.is_ok()
+                    && init.ended().await.is_ok()
                 {
-                    pidfd::reap_if_ours(init.pid);
+                    init.reap_if_ours();
                 }
+                drop(leaf);
             });
         }
     }

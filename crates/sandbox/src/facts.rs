@@ -28,7 +28,10 @@ pub struct ExitFacts {
     pub reported: Reported,
     pub wall: Duration,
     pub cpu: Duration,
+    /// Of its processes, about. What else the kernel charged to the run is not in it.
     pub peak_memory: Bytes,
+    /// The kernel killed because the run's cgroup was full: what was charged to it then.
+    pub out_of_memory: Option<Bytes>,
     pub peak_tasks: u64,
 }
 

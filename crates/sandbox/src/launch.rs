@@ -5,7 +5,7 @@
 //! `exit(128 + n)` alike. The program's own CPU time and memory, without those of the sandbox around it.
 //!
 //! ```text
-//! order (argv) ── limits ── runtime started ── waits ── verdict (STATUS_FD) ── exits as the runtime did
+//! order (a file) ── limits ── runtime started ── waits ── verdict (STATUS_FD) ── exits as the runtime did
 //! ```
 //!
 //! It runs no user code, blocks every signal and cannot be read by its neighbours. What it says still comes from inside a
@@ -13,7 +13,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ use crate::self_test;
 /// Sandboxed programs yield to the daemon: its heartbeats and answers come first.
 const NICE: i32 = 10;
 
-/// What the launcher is to do. Its JSON is the launcher's only argument, and nothing in it is secret.
+/// What the launcher is to do: its only argument is the number of a descriptor that has this as JSON. Nothing in it is secret.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
     pub start: Start,
@@ -74,16 +74,22 @@ pub fn is_launcher() -> bool {
 
 /// The launcher's `main`.
 pub fn main() -> ExitCode {
-    match std::env::args().nth(1).map(|order| serde_json::from_str::<Order>(&order)) {
-        Some(Ok(order)) => {
+    match read_order() {
+        Ok(order) => {
             let status_fd = order.status_fd;
             let code = fds::close_all_except(&[order.job_fd, order.report_fd, status_fd])
                 .and_then(|()| fds::adopt(status_fd).map(File::from))
                 .map(|status| supervise(order, status));
             code.unwrap_or(ExitCode::FAILURE)
         }
-        Some(Err(_)) | None => ExitCode::FAILURE,
+        Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn read_order() -> io::Result<Order> {
+    let number = std::env::args().nth(1).and_then(|number| number.parse::<RawFd>().ok());
+    let order = fds::adopt(number.ok_or(io::ErrorKind::InvalidInput)?)?;
+    Ok(serde_json::from_reader(BufReader::new(File::from(order)))?)
 }
 
 fn supervise(order: Order, mut status: File) -> ExitCode {
@@ -167,9 +173,6 @@ fn set_limits(limits: &Rlimits) -> Result<(), Failure> {
     set("limit of file size", Rlimit::FileSize(limits.file_size))?;
     set("limit of open files", Rlimit::OpenFiles(limits.open_files))?;
     set("limit of data", Rlimit::Data(limits.data))?;
-    if let Some(bytes) = limits.address_space {
-        set("limit of address space", Rlimit::AddressSpace(bytes))?;
-    }
     if let Some(seconds) = limits.cpu_seconds {
         set("limit of CPU time", Rlimit::CpuSeconds(seconds))?;
     }

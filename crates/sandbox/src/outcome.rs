@@ -19,6 +19,19 @@ pub enum Status {
     Cancelled,
 }
 
+impl Status {
+    /// As the wire and the logs call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Why the run ended as it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -34,6 +47,26 @@ pub enum Cause {
     Cancelled,
     DaemonShutdown,
     SandboxError,
+}
+
+impl Cause {
+    /// As the wire and the logs call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Exception => "exception",
+            Self::Signal => "signal",
+            Self::WallTimeout => "wall_timeout",
+            Self::CpuLimit => "cpu_limit",
+            Self::MemoryLimit => "memory_limit",
+            Self::ProcessLimit => "process_limit",
+            Self::FileLimit => "file_limit",
+            Self::OutputLimit => "output_limit",
+            Self::Cancelled => "cancelled",
+            Self::DaemonShutdown => "daemon_shutdown",
+            Self::SandboxError => "sandbox_error",
+        }
+    }
 }
 
 /// The limit and what was observed, both in the unit of the limit's own field (seconds, MiB, bytes or a count).
@@ -67,6 +100,9 @@ const SIGKILL: i32 = 9;
 pub fn judge(facts: &ExitFacts) -> Outcome {
     if let Some(outcome) = facts.killed.and_then(|kill| judge_kill(facts, kill)) {
         return outcome;
+    }
+    if let Some(charged) = facts.out_of_memory {
+        return memory_limit(facts, charged.as_mib());
     }
     if let Some(failure) = &facts.launch_failure {
         return sandbox_error(format!("the program could not be started ({failure})"));

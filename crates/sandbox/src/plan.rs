@@ -11,6 +11,7 @@ use crate::host::{HostFacts, Layout, ProcView, UserNamespaces};
 use crate::limits::{Bytes, Limits};
 use crate::paths::CODE_DIR;
 use crate::runtimes::{Rlimits, Runtime};
+use crate::seccomp::Filter;
 
 /// One step of building the root, carried out in order: a later one may cover an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,13 +85,17 @@ pub struct SandboxPlan {
     pub env: Vec<(&'static str, String)>,
     pub runtime: Runtime,
     pub rlimits: Rlimits,
-    /// The filter's place. `None` until there is one: `/health` says `"seccomp": "off"`.
-    pub seccomp: Option<SeccompProfile>,
+    /// There is no plan without one.
+    pub seccomp: Arc<Filter>,
 }
 
-/// A compiled filter. Uninhabited until the first profile exists, so that nothing can claim one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SeccompProfile {}
+impl SandboxPlan {
+    /// How many files bubblewrap gets their content of through descriptors.
+    pub fn files(&self) -> usize {
+        let mounted = self.mounts.iter().filter(|mount| matches!(mount, Mount::File { .. })).count();
+        mounted + self.seccomp.programs.len()
+    }
+}
 
 pub fn plan(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> SandboxPlan {
     SandboxPlan {
@@ -100,7 +105,7 @@ pub fn plan(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> SandboxPlan
         env: environment(runtime),
         rlimits: Rlimits::new(runtime.language, limits),
         runtime: runtime.clone(),
-        seccomp: None,
+        seccomp: Arc::clone(host.filters.held_by(host.capabilities.memory)),
     }
 }
 
@@ -110,10 +115,19 @@ fn mounts(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
         Layout::Link(to) => Mount::Symlink { to: to.clone(), at: at.clone() },
         Layout::Directory => Mount::ReadOnly { host: at.clone(), at: at.clone() },
     }));
-    // Enough of /etc for the dynamic linker, for TLS and for the time zone; nothing that names a user of the host.
+    // Enough of /etc for the dynamic linker, for TLS and for the time zone, and what Debian's matplotlib does not start
+    // without, and fontconfig complains without; nothing that names a user of the host.
     mounts.extend(
-        ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]
-            .map(|path| Mount::ReadOnlyIfThere { host: path.into(), at: path.into() }),
+        [
+            "/etc/ld.so.cache",
+            "/etc/alternatives",
+            "/etc/localtime",
+            "/etc/ssl/certs",
+            "/etc/mime.types",
+            "/etc/matplotlibrc",
+            "/etc/fonts",
+        ]
+        .map(|path| Mount::ReadOnlyIfThere { host: path.into(), at: path.into() }),
     );
     mounts.extend(
         [

@@ -1,18 +1,18 @@
 //! Building a sandbox, up to the moment before user code.
 //!
 //! ```text
-//! spawn bubblewrap ── child-pid ── namespaces, mounts ── launcher ── runtime boots ── `ready`  ══ Prepared
-//!        │                │                 │                │             │
-//!        └────────────────┴───────── PrepareError {stage} ───┴─────────────┘     everything killed and reaped
+//! bubblewrap waits ── arguments ── namespaces, mounts ── launcher ── runtime boots ── `ready`  ══ Prepared
+//!  (`standby.rs`)       │                 │                 │             │
+//!        └──────────────┴──── PrepareError {stage} ─────────┴─────────────┘     everything killed and reaped
 //! ```
 //!
 //! Nothing of a job is known here: a [`Prepared`] can be made before anybody asks for it.
 
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use crate::bwrap::stderr::Obstacle;
 use crate::bwrap::{status, stderr};
@@ -22,16 +22,16 @@ use crate::channel::{self, Report};
 use crate::host::Host;
 use crate::launch::{Start, Verdict};
 use crate::limits::Limits;
+use crate::news::News;
+use crate::paths::WORKSPACE_PATH;
 use crate::plan::{self, SandboxPlan};
 use crate::runtimes::Runtime;
+use crate::standby::Standby;
 use crate::usage::{Measured, Sampler};
-use crate::wires::{self, Wires, read_verdict};
+use crate::wires::{Wires, read_verdict};
 
 /// Booting takes milliseconds; on a machine that is stuck this is when we say so.
 const BOOT_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The highest there is (proc(5)).
-const OOM_SCORE: &str = "1000";
 
 /// A sandbox whose runtime has booted and waits for its one job. Dropping it destroys the sandbox.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct Prepared {
     pub(crate) wires: Wires,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
+    /// Of both streams.
+    pub(crate) news: News,
     pub(crate) limits: Limits,
 }
 
@@ -49,6 +51,7 @@ pub struct Prepared {
 pub enum Stage {
     Spawn,
     Namespaces,
+    Cgroup,
     Launcher,
     Boot,
 }
@@ -59,6 +62,7 @@ impl Stage {
         match self {
             Self::Spawn => "spawn",
             Self::Namespaces => "namespaces",
+            Self::Cgroup => "cgroup",
             Self::Launcher => "launcher",
             Self::Boot => "boot",
         }
@@ -77,11 +81,11 @@ pub struct PrepareError {
 }
 
 impl PrepareError {
-    fn new(stage: Stage, what: String) -> Self {
+    pub(crate) fn new(stage: Stage, what: String) -> Self {
         Self { stage, what, obstacle: None }
     }
 
-    fn io(stage: Stage, what: &str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(stage: Stage, what: &str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::new(stage, format!("{what}: {source}"))
     }
 
@@ -122,21 +126,28 @@ pub(crate) async fn boot(
     limits: &Limits,
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
-    let (spawn, wires, stdout, stderr) = wires::lay(host, plan, start, workspace)
-        .map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
-    let stdout = Capture::start(stdout, limits.output).map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
-    let stderr = Capture::start(stderr, limits.output).map_err(PrepareError::io(Stage::Spawn, "stderr"))?;
+    let Standby { mut cage, mut wires, outputs, unwritten } = host.begun(plan).await?;
+    let news = News::new();
+    let stdout = Capture::start(outputs.stdout, limits.output, news.clone())
+        .map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
+    let stderr = Capture::start(outputs.stderr, limits.output, news.clone())
+        .map_err(PrepareError::io(Stage::Spawn, "stderr"))?;
+    cage.limit(limits, &plan.rlimits).map_err(PrepareError::io(Stage::Cgroup, "cannot limit its cgroup"))?;
 
-    let (answer, spawned) = oneshot::channel();
-    host.spawner.spawn(spawn, move |pid| drop(answer.send(pid)));
-    let pid = spawned
-        .await
-        .unwrap_or_else(|_gone| Err(io::Error::other("the spawner thread is gone")))
-        .map_err(PrepareError::io(Stage::Spawn, &format!("cannot start {}", host.bwrap.display())))?;
-    let mut cage = Cage::adopt(pid).map_err(PrepareError::io(Stage::Spawn, "cannot watch bubblewrap"))?;
-    let mut wires = wires;
-
-    let booted = tokio::time::timeout(BOOT_DEADLINE, wait_for_ready(&mut cage, &mut wires)).await;
+    let booted = tokio::time::timeout(BOOT_DEADLINE, async {
+        match unwritten.write(plan, start, workspace).await {
+            // It has ended, and said why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(NotReady::Unwritten)?,
+        }
+        let init = wait_for_ready(&mut cage, &mut wires).await?;
+        if is_mounted(workspace, init).map_err(|_gone| NotReady::At(Stage::Boot))? {
+            Ok(init)
+        } else {
+            Err(NotReady::Replaced)
+        }
+    })
+    .await;
     match booted {
         Ok(Ok(init)) => {
             stdout.mark_start();
@@ -144,9 +155,18 @@ pub(crate) async fn boot(
             let sampler = Sampler::new(init);
             let before = Measured::starting_at(sampler.booted());
             let limits = limits.clone();
-            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, limits })
+            Ok(Prepared { cage, sampler, before, wires, stdout, stderr, news, limits })
         }
-        Ok(Err(stage)) => Err(explain(stage, cage, wires, stderr).await),
+        Ok(Err(NotReady::Unwritten(error))) => {
+            cage.destroy().await;
+            Err(PrepareError::io(Stage::Spawn, "cannot say what it is to be")(error))
+        }
+        Ok(Err(NotReady::Replaced)) => {
+            cage.destroy().await;
+            let what = "another directory was put in the workspace's place while it was mounted".to_owned();
+            Err(PrepareError::new(Stage::Namespaces, what))
+        }
+        Ok(Err(NotReady::At(stage))) => Err(explain(stage, cage, wires, stderr).await),
         Err(_elapsed) => {
             cage.destroy().await;
             Err(PrepareError::new(
@@ -157,20 +177,32 @@ pub(crate) async fn boot(
     }
 }
 
-/// Follows the boot. On failure: how far it came.
-async fn wait_for_ready(cage: &mut Cage, wires: &mut Wires) -> Result<u32, Stage> {
+/// Why a boot did not come to its end.
+enum NotReady {
+    /// How far it came: bubblewrap or the launcher said why.
+    At(Stage),
+    Unwritten(io::Error),
+    Replaced,
+}
+
+/// bubblewrap was told the workspace's path, and a path can come to mean something else: is it what was meant?
+fn is_mounted(workspace: &OwnedFd, init: u32) -> io::Result<bool> {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let meant = File::from(workspace.try_clone()?).metadata()?;
+    let mounted = fs::metadata(format!("/proc/{init}/root{WORKSPACE_PATH}"))?;
+    Ok(identity(meant) == identity(mounted))
+}
+
+/// Follows the boot.
+async fn wait_for_ready(cage: &mut Cage, wires: &mut Wires) -> Result<u32, NotReady> {
     let Ok(Some(status::Status::Child(init))) = status::next(&mut wires.bwrap_status).await else {
-        return Err(Stage::Namespaces);
+        return Err(NotReady::At(Stage::Namespaces));
     };
-    cage.adopt_init(init).map_err(|_gone| Stage::Namespaces)?;
-    // When memory runs out in the container, a sandbox dies before the daemon does. Set from outside, because inside `/proc`
-    // may be read-only, and while bubblewrap waits at its gate: whatever it starts after that inherits it.
-    std::fs::write(format!("/proc/{init}/oom_score_adj"), OOM_SCORE).map_err(|_gone| Stage::Namespaces)?;
-    drop(wires.gate.take());
+    cage.adopt_init(init).map_err(|_gone| NotReady::At(Stage::Namespaces))?;
     match channel::read_report(&mut wires.report).await {
         Ok(Some(Report::Ready)) => Ok(init),
         Ok(Some(Report::Started | Report::Result { .. } | Report::Error { .. }) | None) | Err(_) => {
-            Err(Stage::Boot)
+            Err(NotReady::At(Stage::Boot))
         }
     }
 }
@@ -188,7 +220,7 @@ async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) ->
     let obstacle = stderr::find(&said);
     let what = match (stage, obstacle) {
         (Stage::Boot, None) => format!("the interpreter did not boot; it said: {}", said.trim()),
-        (Stage::Spawn | Stage::Namespaces | Stage::Launcher | Stage::Boot, _) => {
+        (Stage::Spawn | Stage::Namespaces | Stage::Cgroup | Stage::Launcher | Stage::Boot, _) => {
             stderr::explain(&said).to_string()
         }
     };

@@ -1,10 +1,10 @@
 //! What this host can enforce, found out by doing it: the production arguments, with a program that looks around.
 //!
 //! ```text
-//! bubblewrap there? ── options it knows ── boots with private /proc? ── self test inside ── each language runs a program
-//!        │                                      │ masked                    │                     │
-//!        ▼                                      ▼                           ▼                     ▼
-//!    Obstacle                          shared /proc, announced          Obstacle             language not offered
+//! bubblewrap there? ── options it knows ── private /proc? ── self test inside ── cgroup kills? ── each language runs
+//!        │                                     │ masked               │               │ no               │
+//!        ▼                                     ▼                      ▼               ▼                  ▼
+//!    Obstacle                       shared /proc, announced       Obstacle    watched, announced   not offered
 //! ```
 //!
 //! There is no fallback that is not announced: what is in force is in [`Capabilities`], and what could not be had is in
@@ -18,34 +18,45 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use linux::fds;
-use linux::spawn::{Spawn, Spawner};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
-use tokio::sync::oneshot;
+use linux::spawn::Spawner;
+use tokio::io::AsyncWriteExt;
 
+use crate::bwrap::find::{self, Bubblewrap, BubblewrapError};
 use crate::bwrap::stderr::Obstacle;
-use crate::cage::Cage;
+use crate::cgroup::{Cgroups, Charged, Claim, Unavailable};
 use crate::channel::{self, Report};
 use crate::facts::Reported;
-use crate::host::{Capabilities, Host, HostFacts, Installed, Layout, ProcView, Shortfall, UserNamespaces};
+use crate::host::{
+    self, Capabilities, Host, HostFacts, Installed, Layout, MemoryKeeper, ProcView, Shortfall, UserNamespaces,
+};
 use crate::launch::Start;
 use crate::limits::{Bytes, Limits};
 use crate::plan::{self, SandboxPlan};
 use crate::prepare::{self, PrepareError};
 use crate::program::{Language, Mode, Program};
 use crate::runtimes::{COMPILE_PYTHON_RUNNER, Runtime};
+use crate::seccomp::{Arch, CompileError, Filters};
 use crate::self_test::{self, Expectations};
+use crate::standby::Standbys;
 use crate::stop;
+use crate::strays;
 
 /// Why this host cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
+    #[error(transparent)]
+    Bubblewrap(#[from] BubblewrapError),
     #[error(
-        "bubblewrap is not installed (looked for /usr/local/bin/bwrap and /usr/bin/bwrap); install it: apt-get install bubblewrap"
+        "/proc shows the processes of another pid namespace, in which numbers mean others; mount one of this namespace: \
+         mount -t proc proc /proc"
     )]
-    NoBubblewrap,
-    #[error("bubblewrap does not run: {0}")]
-    BubblewrapBroken(#[source] io::Error),
+    ForeignProc,
+    #[error(
+        "there is no system call filter for this processor architecture ({arch}); run the executor on x86_64 or aarch64"
+    )]
+    NoFilter { arch: &'static str },
+    #[error(transparent)]
+    Filter(CompileError),
     #[error("{what}")]
     Obstacle { obstacle: Option<Obstacle>, what: String },
     #[error("a sandbox does not hold what it must: {}", .0.join("; "))]
@@ -55,42 +66,52 @@ pub enum ProbeError {
 }
 
 impl Host {
-    /// Tries everything the daemon will do, over `workspace`. No job will be larger than `largest_job`.
+    /// Tries everything the daemon will do, over `workspace`. No job will be larger than `largest_job`. `claimed` is where runs
+    /// may have cgroups.
     pub async fn probe(
         spawner: Spawner,
         launcher: OwnedFd,
         workspace: &OwnedFd,
         largest_job: Bytes,
+        claimed: Result<Claim, Unavailable>,
     ) -> Result<Self, ProbeError> {
-        let bwrap = ["/usr/local/bin/bwrap", "/usr/bin/bwrap"]
-            .map(PathBuf::from)
-            .into_iter()
-            .find(|path| path.exists());
-        let bwrap = bwrap.ok_or(ProbeError::NoBubblewrap)?;
-        let version = ask(&spawner, &bwrap, "--version").await.map_err(ProbeError::BubblewrapBroken)?;
-        let options = ask(&spawner, &bwrap, "--help").await.map_err(ProbeError::BubblewrapBroken)?;
+        let Bubblewrap { path: bwrap, version: bwrap_version, options } = find::find(&spawner).await?;
+        if !host::proc_is_ours() {
+            return Err(ProbeError::ForeignProc);
+        }
+        let strays = strays::end(&bwrap);
+        if strays > 0 {
+            tracing::warn!(count = strays, "strays_ended");
+        }
+        let arch = Arch::native().ok_or(ProbeError::NoFilter { arch: std::env::consts::ARCH })?;
+        let filters = Filters::compile(arch).map_err(ProbeError::Filter)?;
         let mut host = Self {
             spawner,
             bwrap,
-            bwrap_version: version.trim().trim_start_matches("bubblewrap ").to_owned(),
+            bwrap_version,
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
             launcher,
             facts: HostFacts {
+                filters,
                 largest_job,
                 layout: layout(),
                 capabilities: Capabilities {
                     proc: ProcView::Private,
                     user_namespaces: UserNamespaces::Disabled,
+                    memory: MemoryKeeper::Watcher,
                     binds_descriptors: options.contains("--bind-fd"),
                 },
             },
+            cgroups: None,
             languages: Vec::new(),
+            standbys: Standbys::default(),
             shortfalls: Vec::new(),
         };
         host.settle_capabilities(workspace).await?;
+        host.settle_memory(claimed, workspace).await;
         host.try_languages(workspace).await?;
         Ok(host)
     }
@@ -128,10 +149,56 @@ impl Host {
         }
     }
 
+    /// Has the kernel hold the memory of runs, if a sandbox that takes more than its limit is seen to be killed for it.
+    async fn settle_memory(&mut self, claimed: Result<Claim, Unavailable>, workspace: &OwnedFd) {
+        let opened = claimed.and_then(|claim| {
+            Cgroups::open(claim).map_err(|error| Unavailable::DoesNotHold(error.to_string()))
+        });
+        let tried = match opened {
+            Ok(cgroups) => {
+                self.facts.capabilities.memory = MemoryKeeper::Cgroup(cgroups.version());
+                self.cgroups = Some(cgroups);
+                self.overfill(workspace).await.map_err(Unavailable::DoesNotHold)
+            }
+            Err(unavailable) => Err(unavailable),
+        };
+        if let Err(unavailable) = tried {
+            self.facts.capabilities.memory = MemoryKeeper::Watcher;
+            self.cgroups = None;
+            self.shortfalls.push(Shortfall::Cgroup(unavailable));
+        }
+    }
+
+    /// A program that takes far more memory than its limit must be killed for it, by the kernel. Else: what happened.
+    async fn overfill(&self, workspace: &OwnedFd) -> Result<(), String> {
+        let limits = Limits { memory: Bytes(self_test::FILLED as u64 / 4), ..probe_limits() };
+        let plan = self.self_test_plan();
+        let mut prepared = prepare::boot(self, &plan, Start::SelfTest, &limits, workspace)
+            .await
+            .map_err(|error| error.to_string())?;
+        // It may be dead before it has read everything; what counts is how it ended.
+        prepared.wires.job.write_all(self_test::FILL).await.ok();
+        drop(prepared.wires.job);
+        let charged = prepared.cage.reap().await.and_then(|account| account.charged);
+        match charged {
+            Some(Charged { out_of_memory: true, .. }) => Ok(()),
+            Some(Charged { peak, .. }) => Err(format!(
+                "a program with a limit of {} MiB held {} MiB and was not killed",
+                limits.memory.as_mib(),
+                peak.as_mib()
+            )),
+            None => Err("a program in it did not end".to_owned()),
+        }
+    }
+
     /// What a sandbox of this host looks like. Any runtime will do: it is not started.
     pub fn self_test_plan(&self) -> SandboxPlan {
-        let runtime = Runtime::with_interpreter(Language::Shell, "/bin/sh".into());
-        plan::plan(&self.facts, &runtime, &probe_limits())
+        self.plan_for(&Runtime::with_interpreter(Language::Shell, "/bin/sh".into()))
+    }
+
+    /// What a sandbox for this runtime looks like, with limits of ours.
+    pub(crate) fn plan_for(&self, runtime: &Runtime) -> SandboxPlan {
+        plan::plan(&self.facts, runtime, &probe_limits())
     }
 
     /// What does not hold inside a sandbox built by `plan`, one sentence each.
@@ -149,8 +216,13 @@ impl Host {
         };
         Ok(match serde_json::from_str::<self_test::Observed>(value.get()) {
             Ok(observed) => {
-                let rlimits = self.self_test_plan().rlimits;
-                let expected = Expectations { rlimits, proc: self.facts.capabilities.proc };
+                let whole = self.self_test_plan();
+                let expected = Expectations {
+                    rlimits: whole.rlimits,
+                    proc: self.facts.capabilities.proc,
+                    programs: whole.seccomp.programs.len(),
+                    memory: self.facts.capabilities.memory,
+                };
                 self_test::broken(&observed, &expected)
             }
             Err(error) => vec![format!("the self test's report cannot be read: {error}")],
@@ -257,28 +329,4 @@ fn in_initial_pid_namespace() -> bool {
 pub fn open_launcher() -> io::Result<OwnedFd> {
     // Through the link, not by its path: the file may have been replaced on disk since.
     fds::open_path(Path::new("/proc/self/exe"))
-}
-
-/// What a program prints when asked with one option.
-async fn ask(spawner: &Spawner, program: &Path, option: &str) -> io::Result<String> {
-    let (ours, stdout) = fds::pipe()?;
-    let stdin = std::fs::File::open("/dev/null")?.into();
-    fds::set_nonblocking(&ours)?;
-    let spawn = Spawn {
-        program: program.to_owned(),
-        arguments: vec![option.into()],
-        env: Vec::new(),
-        stdin,
-        stderr: stdout.try_clone()?,
-        stdout,
-        inherit: Vec::new(),
-    };
-    let (answer, spawned) = oneshot::channel();
-    spawner.spawn(spawn, move |pid| drop(answer.send(pid)));
-    let pid = spawned.await.map_err(io::Error::other)??;
-    let cage = Cage::adopt(pid)?;
-    let mut text = String::new();
-    pipe::Receiver::from_owned_fd(ours)?.take(64 * 1024).read_to_string(&mut text).await?;
-    cage.reap().await;
-    Ok(text)
 }

@@ -5,23 +5,41 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use linux::refused;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{self, ReportFrame};
-use crate::host::ProcView;
+use crate::host::{self, MemoryKeeper, ProcView};
 use crate::paths::{CODE_DIR, WORKSPACE_PATH};
 use crate::runtimes::Rlimits;
+use crate::seccomp::policy::Errno;
+
+/// How many filters a process is under, in its status (Linux 5.9).
+const FILTERS: &str = "Seccomp_filters";
+
+const INIT_DEADLINE: Duration = Duration::from_secs(5);
 
 const NAMESPACES: [&str; 7] = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"];
 
 /// Places that must not be writable, one for each way they are made so.
 const READ_ONLY: [&str; 5] = ["/", "/usr", "/etc", "/dev", "/sbx"];
 
+/// Calls that are tried: at least one for each program of the filter, and one that hangs on who holds memory.
+const CLONE3: &str = "clone3";
+const SOCKET: &str = "socket";
+const PERSONALITY: &str = "personality";
+const UNSHARE: &str = "unshare";
+const MEMFD: &str = "memfd_create";
+
 const WRITABLE: [&str; 4] = ["/tmp", "/dev/shm", CODE_DIR, WORKSPACE_PATH];
+
+/// Tells the program to hold [`FILLED`] bytes of memory. It ends after that, if it lives.
+pub(crate) const FILL: &[u8] = b"fill";
+pub(crate) const FILLED: usize = 64 << 20;
 
 /// What a program inside sees.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -43,6 +61,10 @@ pub struct Observed {
     pub limits: BTreeMap<String, (String, String)>,
     /// Numeric entries of `/proc`.
     pub processes: usize,
+    /// `/proc/1/status`, the lines about the filter. Where `/proc` is shared it is somebody else's.
+    pub init: BTreeMap<String, String>,
+    /// What came of calls that the filter refuses: the error's number, or none where it was let through.
+    pub refused: BTreeMap<String, Option<i32>>,
 }
 
 /// What depends on the plan.
@@ -50,6 +72,9 @@ pub struct Observed {
 pub struct Expectations {
     pub rlimits: Rlimits,
     pub proc: ProcView,
+    /// Of the filter.
+    pub programs: usize,
+    pub memory: MemoryKeeper,
 }
 
 /// Looks around and says so. Runs inside.
@@ -59,25 +84,26 @@ pub(crate) fn report(job: OwnedFd, report: OwnedFd) -> io::Result<()> {
     let value = serde_json::value::to_raw_value(&look_around()?)?;
     report.write_all(&channel::encode(&ReportFrame::result(value))?)?;
     // Stays until it is killed, as a runner does: a daemon that is slow to look must still find it.
-    io::copy(&mut File::from(job), &mut io::sink()).map(drop)
+    let mut order = Vec::new();
+    File::from(job).take(64).read_to_end(&mut order)?;
+    if order == FILL {
+        drop(std::hint::black_box(vec![1_u8; FILLED]));
+    }
+    Ok(())
 }
 
 fn look_around() -> io::Result<Observed> {
-    let status = fs::read_to_string("/proc/self/status")?;
     let limits = fs::read_to_string("/proc/self/limits")?;
     Ok(Observed {
         namespaces: NAMESPACES
             .iter()
             .map(|name| Ok(((*name).to_owned(), link(&format!("/proc/self/ns/{name}"))?)))
             .collect::<io::Result<_>>()?,
-        status: status
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .filter(|(name, _)| {
-                name.starts_with("Cap") || ["Uid", "Gid", "NoNewPrivs", "Seccomp"].contains(&name.as_str())
-            })
-            .collect(),
+        status: status("self", |name| {
+            name.starts_with("Cap")
+                || name.starts_with("Seccomp")
+                || ["Uid", "Gid", "NoNewPrivs"].contains(&name)
+        })?,
         uid_map: words(&fs::read_to_string("/proc/self/uid_map")?),
         setgroups: words(&fs::read_to_string("/proc/self/setgroups")?),
         hostname: words(&fs::read_to_string("/proc/sys/kernel/hostname")?),
@@ -93,6 +119,17 @@ fn look_around() -> io::Result<Observed> {
         root_entries: names("/")?,
         limits: limits.lines().skip(1).filter_map(parse_limit).collect(),
         processes: names("/proc")?.iter().filter(|name| name.parse::<u32>().is_ok()).count(),
+        init: filter_of_init()?,
+        // Last: one that is let through changes who this process is.
+        refused: [
+            (CLONE3, refused::clone3()),
+            (SOCKET, refused::device_events()),
+            (PERSONALITY, refused::without_randomisation()),
+            (MEMFD, refused::memory_file()),
+            (UNSHARE, refused::new_user_namespace()),
+        ]
+        .map(|(call, result)| (call.to_owned(), result.err().and_then(|error| error.raw_os_error())))
+        .into(),
     })
 }
 
@@ -162,11 +199,70 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
     match expected.proc {
         // This process and the sandbox's init.
         ProcView::Private => {
-            must(observed.processes == 2, format!("{} processes are visible", observed.processes))
+            must(observed.processes == 2, format!("{} processes are visible", observed.processes));
+            must(
+                is_filtered(&observed.init, expected),
+                "the sandbox's init is not under the filter".to_owned(),
+            );
         }
         ProcView::Shared => {}
     }
+    must(is_filtered(&observed.status, expected), "the program is not under the whole filter".to_owned());
+    let memory_file = match expected.memory {
+        MemoryKeeper::Cgroup(_) => None,
+        MemoryKeeper::Watcher => Some(Errno::NoSuchCall),
+    };
+    for (call, answer) in [
+        (CLONE3, Some(Errno::NoSuchCall)),
+        (SOCKET, Some(Errno::NoSuchFamily)),
+        (PERSONALITY, Some(Errno::NotPermitted)),
+        (UNSHARE, Some(Errno::NotPermitted)),
+        (MEMFD, memory_file),
+    ] {
+        let seen = observed.refused.get(call).copied();
+        let holds = seen.map(|seen| seen.map(i64::from)) == Some(answer.map(|errno| errno.number().into()));
+        let wanted = answer.map_or("nothing", Errno::name);
+        must(holds, format!("the filter answers {call} with {seen:?} and must with {wanted}"));
+    }
     broken
+}
+
+/// Under as many programs as the filter has, besides those of the container that the daemon is under itself.
+fn is_filtered(status_inside: &BTreeMap<String, String>, expected: &Expectations) -> bool {
+    let count = |status: &BTreeMap<String, String>| status.get(FILTERS)?.parse::<usize>().ok();
+    let by_filter = status_inside.get("Seccomp").is_some_and(|mode| mode == "2");
+    let ours = status("self", |name| name == FILTERS).unwrap_or_default();
+    by_filter
+        && match count(&ours) {
+            Some(ours) => count(status_inside).is_some_and(|theirs| theirs >= ours + expected.programs),
+            // Before Linux 5.9 the kernel did not count them.
+            None => true,
+        }
+}
+
+/// Lines of `/proc/PID/status`.
+fn status(process: &str, wanted: impl Fn(&str) -> bool) -> io::Result<BTreeMap<String, String>> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let lines = status.lines().filter_map(|line| line.split_once(':'));
+    Ok(lines
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect())
+}
+
+/// bubblewrap's init takes the filter on after it has started this program, so on a busy machine it is waited for. Where
+/// `/proc/1` is somebody else's it may be hidden, and does not matter.
+fn filter_of_init() -> io::Result<BTreeMap<String, String>> {
+    let filter = |process| status(process, |name| name.starts_with("Seccomp"));
+    let is_ours = host::proc_is_ours();
+    let (own, deadline) = (filter("self")?, Instant::now() + INIT_DEADLINE);
+    loop {
+        let init = filter("1").unwrap_or_default();
+        if init == own || !is_ours || Instant::now() > deadline {
+            return Ok(init);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn can_write(dir: &str) -> bool {

@@ -24,6 +24,11 @@ pub fn switch() -> (Stopper, Stopped) {
 }
 
 impl Stopped {
+    /// Whether somebody wants it to end already.
+    pub fn already(&self) -> Option<Stop> {
+        *self.0.borrow()
+    }
+
     /// Ends when somebody wants the run to end; `None` when nobody can any more.
     pub async fn wanted(&mut self) -> Option<Stop> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|reason| *reason)

@@ -22,11 +22,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::bwrap::status;
+use crate::cage::Account;
 use crate::capture::Captured;
 use crate::channel::{self, JobFrame, MAX_RESULT_BYTES, Report};
 use crate::facts::{ExitFacts, Kill, Reported};
 use crate::launch::Verdict;
 use crate::limits::{Bytes, Limits};
+use crate::live::Live;
 use crate::prepare::Prepared;
 use crate::program::Program;
 use crate::stop::Stopped;
@@ -49,9 +51,15 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Running {
     task: JoinHandle<Finished>,
+    live: Live,
 }
 
 impl Running {
+    /// What can be seen of the run from now on.
+    pub fn live(&self) -> Live {
+        self.live.clone()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
@@ -64,12 +72,21 @@ impl Running {
 impl Prepared {
     /// Hands the program over. User code runs from here on, and the wall clock with it.
     pub fn start(self, program: Program, stopped: Stopped) -> Running {
-        Running { task: tokio::spawn(supervise(self, program, stopped)) }
+        let news = self.news.clone();
+        let streams = [Arc::clone(self.stdout.progress()), Arc::clone(self.stderr.progress())];
+        let live = Live::of(streams, news.clone());
+        let seen = live.clone();
+        let task = tokio::spawn(async move {
+            let finished = supervise(self, program, stopped, seen).await;
+            news.tell();
+            finished
+        });
+        Running { task, live }
     }
 }
 
-async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Finished {
-    let Prepared { cage, sampler, wires, stdout, stderr, limits, before } = prepared;
+async fn supervise(prepared: Prepared, program: Program, stopped: Stopped, live: Live) -> Finished {
+    let Prepared { cage, sampler, wires, stdout, stderr, news: _, limits, before } = prepared;
     let began = Instant::now();
     let language = program.language;
     let mut helpers = tokio::task::JoinSet::new();
@@ -87,8 +104,11 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
     let mut watch = Watch {
         limits: &limits,
         sampler,
+        cage: &cage,
         measured: before,
+        room: limits.memory,
         streams: [stdout.progress().clone(), stderr.progress().clone()],
+        live,
         began,
         answer: answered,
         answered_at: None,
@@ -97,7 +117,10 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
     let killed = tokio::select! {
         _over = cage.over() => None,
         kill = watch.until_something_is_wrong() => {
-            watch.observe();
+            // Memory was just looked at, and looking again would take as long as the program needs for more.
+            if !matches!(kill, Kill::Memory { .. }) {
+                watch.observe();
+            }
             if let Err(error) = cage.kill() {
                 tracing::error!(%error, "cleanup_failed");
             }
@@ -106,7 +129,8 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
     };
     let mut measured = watch.measured;
 
-    measured.sandbox = cage.reap().await.unwrap_or_default();
+    let Account { usage: sandbox, charged } = cage.reap().await.unwrap_or_default();
+    (measured.sandbox, measured.charged) = (sandbox, charged);
     let ended = Instant::now();
     helpers.abort_all();
     // Every writer is dead: these all end at once.
@@ -137,7 +161,8 @@ async fn supervise(prepared: Prepared, program: Program, stopped: Stopped) -> Fi
             reported,
             wall: ended.saturating_duration_since(started.unwrap_or(began)),
             cpu: usage.cpu_time,
-            peak_memory: usage.peak_memory,
+            peak_memory: measured.held().0.min(charged.map_or(Bytes(u64::MAX), |charged| charged.peak)),
+            out_of_memory: charged.filter(|charged| charged.out_of_memory).map(|charged| charged.peak),
             peak_tasks: measured.peak.tasks,
             limits,
         },

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::cage::Cage;
 use crate::capture::Progress;
+use crate::cgroup::Charged;
 use crate::facts::Kill;
-use crate::limits::Limits;
+use crate::limits::{Bytes, Limits};
+use crate::live::Live;
 use crate::stop::Stopped;
-use crate::usage::{Measured, Sampler};
+use crate::usage::{Measured, Sampler, pace};
 
 /// What a handler leaves running after its result (exit hooks, threads) gets this long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-
-/// A program that ends earlier is measured by its parent alone.
-const FIRST_SAMPLE: Duration = Duration::from_millis(5);
 
 /// What to do next, when nothing is wrong.
 enum Turn {
@@ -30,8 +30,13 @@ enum Turn {
 pub(crate) struct Watch<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) sampler: Sampler,
+    pub(crate) cage: &'a Cage,
     pub(crate) measured: Measured,
+    /// What was left below the memory limit at the last sample, at least.
+    pub(crate) room: Bytes,
     pub(crate) streams: [Arc<Progress>; 2],
+    /// Told of every sample.
+    pub(crate) live: Live,
     pub(crate) began: Instant,
     /// The runner has reported how it ended.
     pub(crate) answer: Arc<Notify>,
@@ -41,7 +46,8 @@ pub(crate) struct Watch<'a> {
 
 impl Watch<'_> {
     pub(crate) async fn until_something_is_wrong(&mut self) -> Kill {
-        let mut next_sample = self.began + FIRST_SAMPLE;
+        // A program that ends earlier is measured by its parent alone.
+        let mut next_sample = self.began + pace::SHORTEST;
         loop {
             let [stdout, stderr] = &self.streams;
             let deadline = self.began + self.limits.wall;
@@ -66,12 +72,10 @@ impl Watch<'_> {
                     self.observe();
                 }
                 Turn::Sample => {
-                    let began = Instant::now();
                     if let Some(kill) = self.observe() {
                         return kill;
                     }
-                    // Weighing many large processes takes milliseconds: at most a fifth of a CPU goes into it.
-                    next_sample = Instant::now() + self.pause().max(began.elapsed() * 4);
+                    next_sample = Instant::now() + self.pause();
                 }
             }
         }
@@ -79,26 +83,38 @@ impl Watch<'_> {
 
     /// Takes a sample, and says whether it shows a limit crossed.
     pub(crate) fn observe(&mut self) -> Option<Kill> {
-        let sample = self.sampler.weighed(self.sampler.sample(), self.limits.memory);
+        let charged = self.cage.charged();
+        let mut sample = match charged {
+            // The kernel weighs, and acts.
+            Some(_) => self.sampler.look(Bytes(u64::MAX)),
+            None => self.sampler.look(self.limits.memory),
+        };
+        // Pages that processes share are in an unweighed sample once for each.
+        sample.memory = sample.memory.min(charged.map_or(sample.memory, |charged| charged.peak));
+        // Of a run that has more mapped than it may hold: what was left when it was weighed.
+        let held =
+            if sample.memory_at_most > self.limits.memory { sample.memory } else { sample.memory_at_most };
+        self.room = Bytes(self.limits.memory.0.saturating_sub(held.0));
         self.measured.observe(sample);
-        if sample.memory > self.limits.memory {
-            return Some(Kill::Memory { observed: sample.memory });
-        }
         let cpu = self.measured.sampled_cpu();
+        self.live.note(cpu, sample.memory);
+        match charged {
+            // In version 1 it kills one process only, and the others would go on without it.
+            Some(Charged { out_of_memory: true, peak }) => return Some(Kill::Memory { observed: peak }),
+            None if sample.memory > self.limits.memory => {
+                return Some(Kill::Memory { observed: sample.memory });
+            }
+            Some(_) | None => {}
+        }
         self.limits.cpu.filter(|limit| cpu > *limit).map(|_| Kill::Cpu { observed: cpu })
     }
 
-    /// Often at first, because most runs are short; often near a limit, because that is where it matters; else rarely.
+    /// Often at first, because most runs are short; then before the memory limit or that of CPU time can be reached.
     fn pause(&self) -> Duration {
         let age = self.began.elapsed();
-        let share = self.measured.peak.memory.0.saturating_mul(100) / self.limits.memory.0.max(1);
-        let by_memory = match share {
-            80.. => Duration::from_millis(5),
-            50..80 => Duration::from_millis(20),
-            _ => Duration::from_millis(100),
-        };
+        let by_memory = pace::until_full(self.room);
         let by_cpu =
             self.limits.cpu.map_or(by_memory, |limit| limit.saturating_sub(self.measured.sampled_cpu()) / 4);
-        by_memory.min(age).min(by_cpu).max(FIRST_SAMPLE)
+        by_memory.min(age).min(by_cpu).max(pace::SHORTEST)
     }
 }

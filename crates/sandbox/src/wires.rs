@@ -1,18 +1,19 @@
-//! What leads into a sandbox: eight pipes, and the command line that names their inner ends.
+//! What leads into a sandbox: eight pipes, and files that bubblewrap and the launcher read.
 //!
-//! Each file the plan asks for gets a descriptor of its own. The inner ends are handed to the spawner, which closes them here
-//! once the child has its own: an end that stayed open would keep a pipe alive after the sandbox is dead.
+//! They are laid before anybody knows what the sandbox is for: bubblewrap starts with one argument, the pipe it reads the
+//! others from, and waits there. The inner ends are handed to the spawner, which closes them here once the child has its own:
+//! an end that stayed open would keep a pipe alive after the sandbox is dead.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use linux::fds::{self, SealedFile};
-use linux::spawn::Spawn;
-use tokio::io::{AsyncReadExt, BufReader};
+use linux::fds::{self, Blank};
+use linux::spawn::{self, Spawn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 
-use crate::bwrap::argv::{self, Bind, Descriptors};
+use crate::bwrap::argv::{self, Bind, Outside};
 use crate::host::Host;
 use crate::launch::{Order, Start, Verdict};
 use crate::paths;
@@ -21,13 +22,31 @@ use crate::plan::SandboxPlan;
 /// The daemon's ends of what leads into a sandbox.
 #[derive(Debug)]
 pub(crate) struct Wires {
-    /// bubblewrap starts nothing inside before this is closed.
-    pub(crate) gate: Option<OwnedFd>,
     pub(crate) stdin: pipe::Sender,
     pub(crate) job: pipe::Sender,
     pub(crate) report: pipe::Receiver,
     pub(crate) bwrap_status: BufReader<pipe::Receiver>,
     pub(crate) verdict: pipe::Receiver,
+}
+
+/// The daemon's ends of a sandbox's output.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+/// What bubblewrap and the launcher wait for, not written yet. Numbers are those of the descriptors they inherited.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    arguments: pipe::Sender,
+    order: Blank,
+    files: Vec<(RawFd, Blank)>,
+    launcher: Bind,
+    status: RawFd,
+    job: RawFd,
+    report: RawFd,
+    verdict: RawFd,
 }
 
 /// The launcher's last word, if it came to say it.
@@ -37,13 +56,8 @@ pub(crate) async fn read_verdict(from: &mut pipe::Receiver) -> Option<Verdict> {
     serde_json::from_slice(&line).ok()
 }
 
-/// Makes every pipe, and the command line that names their other ends.
-pub(crate) fn lay(
-    host: &Host,
-    plan: &SandboxPlan,
-    start: Start,
-    workspace: &OwnedFd,
-) -> io::Result<(Spawn, Wires, OwnedFd, OwnedFd)> {
+/// Makes every pipe, `files` files without content, and the command line that names their other ends.
+pub(crate) fn lay(host: &Host, files: usize) -> io::Result<(Spawn, Unwritten, Wires, Outputs)> {
     let (stdin, our_stdin) = fds::pipe()?;
     let (our_stdout, stdout) = fds::pipe()?;
     let (our_stderr, stderr) = fds::pipe()?;
@@ -51,101 +65,116 @@ pub(crate) fn lay(
     let (our_report, report) = fds::pipe()?;
     let (our_verdict, verdict) = fds::pipe()?;
     let (our_status, status) = fds::pipe()?;
-    let (gate, our_gate) = fds::pipe()?;
-    for fd in
-        [our_stdin.as_fd(), our_job.as_fd(), our_report.as_fd(), our_verdict.as_fd(), our_status.as_fd()]
-    {
+    let (arguments, our_arguments) = fds::pipe()?;
+    for fd in [
+        our_stdin.as_fd(),
+        our_job.as_fd(),
+        our_report.as_fd(),
+        our_verdict.as_fd(),
+        our_status.as_fd(),
+        our_arguments.as_fd(),
+    ] {
         fds::set_nonblocking(fd)?;
     }
-    let order = Order {
-        start,
-        rlimits: plan.rlimits,
-        job_fd: job.as_raw_fd(),
-        report_fd: report.as_raw_fd(),
-        status_fd: verdict.as_raw_fd(),
-    };
-    let mut inherited = Inherited {
-        host,
-        workspace,
-        status: status.as_raw_fd(),
-        gate: gate.as_raw_fd(),
-        fds: vec![job, report, verdict, status, gate],
-    };
-    let options = argv::options(plan, &mut inherited)?;
-    let arguments = SealedFile::new("bwrap-arguments", &argv::nul_separated(&options))?.reader()?;
+    let order = Blank::new("order")?;
+    let order_reader = order.reader()?;
     let command: Vec<OsString> = vec![
         "--args".into(),
-        arguments.as_raw_fd().to_string().into(),
+        spawn::number(&arguments),
         "--".into(),
         paths::LAUNCHER_PATH.into(),
-        serde_json::to_string(&order)?.into(),
+        spawn::number(&order_reader),
     ];
-    let mut inherit = inherited.fds;
-    inherit.push(arguments);
-    let spawn = Spawn {
-        program: host.bwrap.clone(),
-        arguments: command,
-        env: Vec::new(),
-        stdin,
-        stdout,
-        stderr,
-        inherit,
+    let launcher = host.launcher.try_clone()?;
+    let mut unwritten = Unwritten {
+        arguments: pipe::Sender::from_owned_fd(our_arguments)?,
+        order,
+        files: Vec::with_capacity(files),
+        launcher: bind(host, &launcher)?,
+        status: status.as_raw_fd(),
+        job: job.as_raw_fd(),
+        report: report.as_raw_fd(),
+        verdict: verdict.as_raw_fd(),
     };
+    let mut inherit = vec![job, report, verdict, status, arguments, order_reader, launcher];
+    for _ in 0..files {
+        let file = Blank::new("sandbox-file")?;
+        let reader = file.reader()?;
+        unwritten.files.push((reader.as_raw_fd(), file));
+        inherit.push(reader);
+    }
+    let program = host.bwrap.clone();
+    let spawn =
+        Spawn { program, arguments: command, env: Vec::new(), stdin, stdout, stderr, inherit, detour: None };
     let wires = Wires {
-        gate: Some(our_gate),
         stdin: pipe::Sender::from_owned_fd(our_stdin)?,
         job: pipe::Sender::from_owned_fd(our_job)?,
         report: pipe::Receiver::from_owned_fd(our_report)?,
         bwrap_status: BufReader::new(pipe::Receiver::from_owned_fd(our_status)?),
         verdict: pipe::Receiver::from_owned_fd(our_verdict)?,
     };
-    Ok((spawn, wires, our_stdout, our_stderr))
+    Ok((spawn, unwritten, wires, Outputs { stdout: our_stdout, stderr: our_stderr }))
 }
 
-/// Collects the descriptors a plan asks for, each of its own.
-struct Inherited<'a> {
-    host: &'a Host,
-    workspace: &'a OwnedFd,
+fn bind(host: &Host, fd: &OwnedFd) -> io::Result<Bind> {
+    if host.facts.capabilities.binds_descriptors {
+        return Ok(Bind::Descriptor(fd.as_raw_fd()));
+    }
+    Ok(Bind::Path(path_of(fd)?))
+}
+
+fn path_of(fd: &OwnedFd) -> io::Result<OsString> {
+    Ok(std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?.into_os_string())
+}
+
+impl Unwritten {
+    /// Enough for a plan with so many?
+    pub(crate) fn has_files(&self, files: usize) -> bool {
+        self.files.len() >= files
+    }
+
+    /// Says what the sandbox is: from here on bubblewrap builds it.
+    pub(crate) async fn write(self, plan: &SandboxPlan, start: Start, workspace: &OwnedFd) -> io::Result<()> {
+        let order = Order {
+            start,
+            rlimits: plan.rlimits,
+            job_fd: self.job,
+            report_fd: self.report,
+            status_fd: self.verdict,
+        };
+        self.order.fill(&serde_json::to_vec(&order)?)?;
+        let mut outside =
+            Filled { files: self.files, launcher: self.launcher, status: self.status, workspace };
+        let options = argv::options(plan, &mut outside)?;
+        let mut arguments = self.arguments;
+        arguments.write_all(&argv::nul_separated(&options)).await
+    }
+}
+
+/// Fills files as the plan asks for them.
+struct Filled<'a> {
+    files: Vec<(RawFd, Blank)>,
+    launcher: Bind,
     status: RawFd,
-    gate: RawFd,
-    fds: Vec<OwnedFd>,
+    workspace: &'a OwnedFd,
 }
 
-impl Inherited<'_> {
-    fn keep(&mut self, fd: OwnedFd) -> RawFd {
-        let number = fd.as_raw_fd();
-        self.fds.push(fd);
-        number
-    }
-
-    fn bind(&mut self, fd: &OwnedFd) -> io::Result<Bind> {
-        if self.host.facts.capabilities.binds_descriptors {
-            return Ok(Bind::Descriptor(self.keep(fd.try_clone()?)));
-        }
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-        Ok(Bind::Path(path.into_os_string()))
-    }
-}
-
-impl Descriptors for Inherited<'_> {
+impl Outside for Filled<'_> {
     fn file(&mut self, content: &[u8]) -> io::Result<RawFd> {
-        let fd = SealedFile::new("sandbox-file", content)?.reader()?;
-        Ok(self.keep(fd))
+        let (number, file) = self.files.pop().ok_or_else(|| io::Error::other("too few files were laid"))?;
+        file.fill(content)?;
+        Ok(number)
     }
 
     fn launcher(&mut self) -> io::Result<Bind> {
-        self.bind(&self.host.launcher)
+        Ok(self.launcher.clone())
     }
 
-    fn workspace(&mut self) -> io::Result<Bind> {
-        self.bind(self.workspace)
+    fn workspace(&mut self) -> io::Result<OsString> {
+        path_of(self.workspace)
     }
 
     fn status(&mut self) -> RawFd {
         self.status
-    }
-
-    fn gate(&mut self) -> RawFd {
-        self.gate
     }
 }

@@ -3,54 +3,29 @@
 //!
 //! Without the usual harness, because this program is also the launcher inside.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test: a surprise ends it, and what it found is said"
-)]
+#![allow(clippy::unwrap_used, reason = "a test: a surprise ends it")]
+
+mod support;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use linux::identity::{self, Identity};
-use linux::spawn::Spawner;
 use sandbox::host::Host;
-use sandbox::launch;
-use sandbox::limits::Bytes;
 use sandbox::plan::{Mount, Namespace, SandboxPlan};
-use sandbox::probe::open_launcher;
+use sandbox::seccomp::Filter;
 
+use support::Verdicts;
+
+// DG-02
 fn main() -> ExitCode {
-    if launch::is_launcher() {
-        return launch::main();
-    }
-    let launcher = open_launcher().unwrap();
-    let workspace = tempfile::tempdir().unwrap();
-    if identity::is_root() {
-        let nobody_special = Identity { uid: 1000, gid: 1000 };
-        identity::give(workspace.path(), nobody_special).unwrap();
-        identity::become_for_good(nobody_special).unwrap();
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let failed = runtime.block_on(async {
-        let workspace = linux::fds::open_path(workspace.path()).unwrap();
-        let spawner = Spawner::start().unwrap();
-        match Host::probe(spawner, launcher, &workspace, Bytes::mib(16)).await {
-            Ok(host) => run(&host, &workspace).await,
-            Err(error) => {
-                println!("not run: {error}");
-                usize::from(std::env::var_os("EXECUTOR_TESTS_MUST_RUN").is_some())
-            }
-        }
-    });
-    println!("\ntest result: {}. {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
-    ExitCode::from(u8::from(failed > 0))
+    support::main(run)
 }
 
 /// What is left out, and a word of the sentence that must say so.
 type Case = (&'static str, fn(&mut SandboxPlan), &'static str);
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 17] = [
     (
         "network namespace",
         |plan| plan.namespaces.retain(|namespace| *namespace != Namespace::Net),
@@ -86,6 +61,11 @@ const CASES: [Case; 12] = [
     ("limit of open files", |plan| plan.rlimits.open_files += 1, "Max open files"),
     ("limit of file size", |plan| plan.rlimits.file_size += 1, "Max file size"),
     ("limit of data", |plan| plan.rlimits.data += 1, "Max data size"),
+    ("system call filter", |plan| plan.seccomp = Arc::new(Filter { programs: Vec::new() }), "whole filter"),
+    ("list of known calls", |plan| open(plan, 0), "clone3"),
+    ("refusal of namespaces", |plan| open(plan, 0), "unshare"),
+    ("limit of socket families", |plan| open(plan, 1), "socket"),
+    ("limit of arguments", |plan| open(plan, 2), "personality"),
     (
         "writable workspace",
         |plan| {
@@ -96,26 +76,42 @@ const CASES: [Case; 12] = [
     ),
 ];
 
-async fn run(host: &Host, workspace: &OwnedFd) -> usize {
-    let mut failed = 0;
-    let mut report = |name: &str, holds: bool, seen: &[String]| {
-        println!("test {name} ... {}", if holds { "ok" } else { "FAILED" });
-        if !holds {
-            failed += 1;
-            println!("    {seen:?}");
-        }
-    };
+/// One instruction, which allows every call.
+const ALLOW: [u8; 8] = [0x06, 0, 0, 0, 0, 0, 0xff, 0x7f];
+
+/// A filter with as many programs, one of which does nothing.
+fn open(plan: &mut SandboxPlan, at: usize) {
+    Arc::make_mut(&mut plan.seccomp).programs[at].code = ALLOW.to_vec();
+}
+
+type Damage = (&'static str, fn(&mut Vec<u8>));
+
+/// Damage to the code of a program, with which nothing may start.
+const DAMAGE: [Damage; 5] = [
+    ("empty", Vec::clear),
+    ("cut in the middle of an instruction", |code| code.truncate(code.len() - 3)),
+    ("cut between two instructions", |code| code.truncate(code.len() - 8)),
+    ("of an unknown instruction", |code| code[..2].fill(0xff)),
+    // The second instruction compares with the architecture's number.
+    ("for another architecture", |code| code[12] ^= 0xff),
+];
+
+async fn run(host: &Host, workspace: &OwnedFd, verdicts: &mut Verdicts) {
     let seen = host.self_test(&host.self_test_plan(), workspace).await.unwrap();
-    report("a sandbox that holds has nothing broken", seen.is_empty(), &seen);
+    verdicts.claim("a sandbox that holds has nothing broken", seen.is_empty(), &seen);
     for (name, leave_out, word) in CASES {
         let mut plan = host.self_test_plan();
         leave_out(&mut plan);
         let seen = host.self_test(&plan, workspace).await.unwrap();
-        report(
-            &format!("a missing {name} is noticed"),
-            seen.iter().any(|sentence| sentence.contains(word)),
-            &seen,
-        );
+        let noticed = seen.iter().any(|sentence| sentence.contains(word));
+        verdicts.claim(&format!("a missing {name} is noticed"), noticed, &seen);
     }
-    failed
+    for (name, damage) in DAMAGE {
+        for at in 0..host.self_test_plan().seccomp.programs.len() {
+            let mut plan = host.self_test_plan();
+            damage(&mut Arc::make_mut(&mut plan.seccomp).programs[at].code);
+            let seen = host.self_test(&plan, workspace).await;
+            verdicts.claim(&format!("program {at}, {name}, stops the start"), seen.is_err(), &seen);
+        }
+    }
 }

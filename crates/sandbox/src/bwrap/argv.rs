@@ -10,17 +10,16 @@ use crate::host::{ProcView, UserNamespaces};
 use crate::paths::{LAUNCHER_PATH, WORKSPACE_PATH};
 use crate::plan::{Mount, SandboxPlan};
 
-/// What the plan needs from outside, as descriptors that bubblewrap inherits.
-pub trait Descriptors {
+/// What the plan needs from outside: descriptors that bubblewrap has inherited, and where the workspace is.
+pub trait Outside {
     fn file(&mut self, content: &[u8]) -> std::io::Result<RawFd>;
     fn launcher(&mut self) -> std::io::Result<Bind>;
-    fn workspace(&mut self) -> std::io::Result<Bind>;
+    fn workspace(&mut self) -> std::io::Result<OsString>;
     fn status(&mut self) -> RawFd;
-    fn gate(&mut self) -> RawFd;
 }
 
-/// How a file or directory of ours is named: by descriptor where bubblewrap can (0.10, and Debian 12's 0.8.0-2+deb12u1), so
-/// that nobody can put another one in its place, else by path.
+/// How this program is named: by descriptor where bubblewrap can (0.10, and Debian 12's 0.8.0-2+deb12u1), because its path
+/// may be unreachable, else by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
     Descriptor(RawFd),
@@ -28,7 +27,7 @@ pub enum Bind {
 }
 
 /// The options, in order. File system operations take effect in the order given.
-pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::io::Result<Vec<OsString>> {
+pub fn options(plan: &SandboxPlan, outside: &mut impl Outside) -> std::io::Result<Vec<OsString>> {
     let mut out = Options(Vec::with_capacity(160));
     // Each by name: `--unshare-all` skips silently what it cannot have.
     for namespace in &plan.namespaces {
@@ -41,17 +40,17 @@ pub fn options(plan: &SandboxPlan, descriptors: &mut impl Descriptors) -> std::i
     }
     out.push(["--die-with-parent", "--new-session"]);
     for mount in &plan.mounts {
-        out.mount(mount, descriptors)?;
+        out.mount(mount, outside)?;
     }
     out.push(["--chdir", WORKSPACE_PATH, "--clearenv"]);
     for (name, value) in &plan.env {
         out.push(["--setenv", name, value]);
     }
-    if let Some(profile) = &plan.seccomp {
-        match *profile {}
+    // bubblewrap installs them in this order, in its init too, as the last thing before each goes its way.
+    for program in &plan.seccomp.programs {
+        out.push(["--add-seccomp-fd".to_owned(), outside.file(&program.code)?.to_string()]);
     }
-    out.push(["--json-status-fd".to_owned(), descriptors.status().to_string()]);
-    out.push(["--block-fd".to_owned(), descriptors.gate().to_string()]);
+    out.push(["--json-status-fd".to_owned(), outside.status().to_string()]);
     Ok(out.0)
 }
 
@@ -79,7 +78,7 @@ impl Options {
         }
     }
 
-    fn mount(&mut self, mount: &Mount, descriptors: &mut impl Descriptors) -> std::io::Result<()> {
+    fn mount(&mut self, mount: &Mount, outside: &mut impl Outside) -> std::io::Result<()> {
         match mount {
             Mount::ReadOnly { host, at } => {
                 self.push(["--ro-bind".as_ref(), host.as_os_str(), at.as_os_str()])
@@ -88,11 +87,11 @@ impl Options {
                 self.push(["--ro-bind-try".as_ref(), host.as_os_str(), at.as_os_str()]);
             }
             Mount::Launcher => {
-                let launcher = descriptors.launcher()?;
+                let launcher = outside.launcher()?;
                 self.bind("--ro-bind", launcher, LAUNCHER_PATH);
             }
             Mount::File { content, at } => {
-                let fd = descriptors.file(content)?;
+                let fd = outside.file(content)?;
                 self.push(["--perms", "0444", "--file", &fd.to_string(), at]);
             }
             Mount::Symlink { to, at } => self.push(["--symlink".as_ref(), to.as_os_str(), at.as_os_str()]),
@@ -103,8 +102,8 @@ impl Options {
                 self.push(["--perms", "1777", "--size", &size.0.to_string(), "--tmpfs", at]);
             }
             Mount::Workspace => {
-                let workspace = descriptors.workspace()?;
-                self.bind("--bind", workspace, WORKSPACE_PATH);
+                let workspace = outside.workspace()?;
+                self.push(["--bind".into(), workspace, WORKSPACE_PATH.into()]);
             }
             Mount::ReadOnlyFromHere { at } => self.push(["--remount-ro", at]),
         }

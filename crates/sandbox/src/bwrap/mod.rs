@@ -2,4 +2,5 @@
 
 pub mod argv;
 pub mod status;
+pub mod find;
 pub mod stderr;

@@ -41,6 +41,10 @@ pub async fn next(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<S
 }
 
 fn parse(line: &[u8]) -> io::Result<Option<Status>> {
+    // serde takes an array for a struct, field by field.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(io::Error::other("bubblewrap's status is not a JSON object a line"));
+    }
     let line: Line = serde_json::from_slice(line)?;
     Ok(line.child_pid.map(Status::Child).or(line.exit_code.map(Status::Exited)))
 }
@@ -62,6 +66,13 @@ mod tests {
     #[tokio::test]
     async fn garbage_is_an_error_and_not_a_status() {
         assert!(next(&mut b"exit-code 0\n".as_slice()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_array_of_numbers_is_neither_a_pid_nor_an_exit_code() {
+        for line in ["[1,5]\n", " [null, 0]\n", "\n", "0\n"] {
+            assert!(next(&mut line.as_bytes()).await.is_err(), "{line:?}");
+        }
     }
 
     proptest::proptest! {

@@ -20,11 +20,12 @@ pub enum Obstacle {
     UnexpectedCapabilities,
     UserNamespacesCannotBeDisabled,
     WorkspaceUnreachable,
+    FilterNotTaken,
     UnknownOption,
 }
 
 /// Fingerprint, in the order they are looked for: the more telling ones first.
-const FINGERPRINTS: [(&str, Obstacle); 14] = [
+const FINGERPRINTS: [(&str, Obstacle); 16] = [
     ("Failed to make / slave: Permission denied", Obstacle::AppArmorDeniesMount),
     ("Failed to mount tmpfs: Permission denied", Obstacle::AppArmorDeniesMount),
     ("setting up uid map: Permission denied", Obstacle::AppArmorRestrictsUserNamespaces),
@@ -38,6 +39,8 @@ const FINGERPRINTS: [(&str, Obstacle); 14] = [
     ("Unexpected capabilities", Obstacle::UnexpectedCapabilities),
     ("max_user_namespaces", Obstacle::UserNamespacesCannotBeDisabled),
     ("Can't find source path", Obstacle::WorkspaceUnreachable),
+    ("PR_SET_SECCOMP", Obstacle::FilterNotTaken),
+    ("Invalid seccomp data", Obstacle::FilterNotTaken),
     ("Unknown option", Obstacle::UnknownOption),
 ];
 
@@ -79,9 +82,14 @@ impl Obstacle {
                 "the user map cannot be written: /proc is mounted with hidepid, or uid 0 is not mapped"
             }
             Self::UnexpectedCapabilities => "the daemon runs as an ordinary user but holds capabilities",
-            Self::UserNamespacesCannotBeDisabled => "/proc/sys/user is read-only",
+            Self::UserNamespacesCannotBeDisabled => {
+                "/proc/sys/user is read-only, so the kernel's limit of user namespaces cannot be set; the system call filter forbids new ones"
+            }
             Self::WorkspaceUnreachable => {
                 "a directory on the way to the workspace cannot be entered by the daemon's user"
+            }
+            Self::FilterNotTaken => {
+                "the kernel does not take the system call filter: it was built without CONFIG_SECCOMP_FILTER, or the filter is damaged"
             }
             Self::UnknownOption => "this bubblewrap is too old; 0.8.0 is needed",
         }
@@ -95,6 +103,7 @@ impl Obstacle {
                     "docker",
                     "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)",
                 ),
+                ("compose", "security_opt: [seccomp:PROFILE.json]"),
                 (
                     "kubernetes",
                     "securityContext.seccompProfile: {type: Localhost, localhostProfile: PROFILE.json}, the same profile",
@@ -107,6 +116,7 @@ impl Obstacle {
                     "docker",
                     "--security-opt apparmor=PROFILE (docker-default without `deny mount`, with userns, mount and pivot_root)",
                 ),
+                ("compose", "security_opt: [apparmor:PROFILE]"),
                 (
                     "kubernetes",
                     "securityContext.appArmorProfile: {type: Localhost, localhostProfile: PROFILE}, the same profile",
@@ -120,8 +130,9 @@ impl Obstacle {
                 ),
                 ("sysctl", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
             ],
-            Self::ProcMasked => &[
+            Self::ProcMasked | Self::UserNamespacesCannotBeDisabled => &[
                 ("docker", "--security-opt systempaths=unconfined"),
+                ("compose", "security_opt: [systempaths=unconfined]"),
                 ("kubernetes", "hostUsers: false, and securityContext.procMount: Unmasked"),
             ],
             Self::MountForbidden | Self::PivotForbidden => &[
@@ -129,6 +140,7 @@ impl Obstacle {
                     "docker",
                     "--security-opt seccomp=PROFILE.json (Docker's default and clone, unshare, mount, umount2, pivot_root, sethostname)",
                 ),
+                ("compose", "security_opt: [seccomp:PROFILE.json]"),
                 (
                     "kubernetes",
                     "securityContext.seccompProfile: {type: Localhost, localhostProfile: PROFILE.json}, the same profile",
@@ -137,9 +149,10 @@ impl Obstacle {
             Self::UidMapForbidden => &[("host", "mount -o remount,hidepid=0 /proc")],
             Self::UnexpectedCapabilities => &[
                 ("docker", "--cap-drop ALL --user 1000:1000"),
+                ("compose", "cap_drop: [ALL], user: '1000:1000'"),
                 ("kubernetes", "securityContext.capabilities: {drop: [ALL]}"),
             ],
-            Self::UserNamespacesCannotBeDisabled => &[],
+            Self::FilterNotTaken => &[],
             Self::WorkspaceUnreachable => &[("host", "chmod o+x every directory above the workspace")],
             Self::UnknownOption => &[("debian", "apt-get install bubblewrap")],
         }
@@ -177,6 +190,11 @@ mod tests {
                 "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)",
                 Obstacle::NamespacesUsedUp,
             ),
+            (
+                "bwrap: Unable to set up system call filtering as requested: prctl(PR_SET_SECCOMP) reported EINVAL.",
+                Obstacle::FilterNotTaken,
+            ),
+            ("bwrap: Invalid seccomp data, must be multiple of 8", Obstacle::FilterNotTaken),
             (
                 "bwrap: Unexpected capabilities but not setuid, old file caps config?",
                 Obstacle::UnexpectedCapabilities,

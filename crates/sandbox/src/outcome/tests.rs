@@ -31,6 +31,7 @@ fn fine() -> ExitFacts {
         wall: Duration::from_secs(1),
         cpu: Duration::from_millis(10),
         peak_memory: Bytes::mib(10),
+        out_of_memory: None,
         peak_tasks: 1,
     }
 }
@@ -115,6 +116,21 @@ fn each_way_to_end_has_its_status_exit_code_and_cause() {
             (S::Error, -1, C::CpuLimit),
         ),
         ("memory, watched", killed(Kill::Memory { observed: mib(101) }), (S::Error, -1, C::MemoryLimit)),
+        (
+            "memory, the kernel's",
+            ExitFacts { out_of_memory: Some(mib(104)), ..died(SIGKILL) },
+            (S::Error, -1, C::MemoryLimit),
+        ),
+        (
+            "memory, the kernel's, and everybody was killed",
+            ExitFacts { out_of_memory: Some(mib(104)), exit_code: None, end: None, ..fine() },
+            (S::Error, -1, C::MemoryLimit),
+        ),
+        (
+            "memory, the kernel's, and the program went on without the killed process",
+            ExitFacts { out_of_memory: Some(mib(104)), reported: value(), ..fine() },
+            (S::Error, -1, C::MemoryLimit),
+        ),
         (
             "memory, refused inside",
             ExitFacts { reported: error(ErrorKind::Exception, Some(InnerLimit::Memory)), ..exited(1) },

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::bwrap::argv::{self, Bind, Descriptors};
-use crate::host::Capabilities;
+use crate::bwrap::argv::{self, Bind, Outside};
+use crate::host::{Capabilities, CgroupVersion, MemoryKeeper};
 use crate::program::Language;
+use crate::seccomp::{Arch, Filters};
 
-/// Descriptors as a test sees them: numbered in the order in which they are asked for.
+/// Outside as a test sees them: numbered in the order in which they are asked for.
 struct Numbered {
     next: RawFd,
     binds_descriptors: bool,
@@ -29,7 +30,7 @@ impl Numbered {
     }
 }
 
-impl Descriptors for Numbered {
+impl Outside for Numbered {
     fn file(&mut self, _content: &[u8]) -> std::io::Result<RawFd> {
         Ok(self.next())
     }
@@ -38,15 +39,11 @@ impl Descriptors for Numbered {
         Ok(self.bind("/opt/sandbox-executor"))
     }
 
-    fn workspace(&mut self) -> std::io::Result<Bind> {
-        Ok(self.bind("/srv/workspace"))
+    fn workspace(&mut self) -> std::io::Result<OsString> {
+        Ok("/srv/workspace".into())
     }
 
     fn status(&mut self) -> RawFd {
-        self.next()
-    }
-
-    fn gate(&mut self) -> RawFd {
         self.next()
     }
 }
@@ -68,6 +65,7 @@ fn limits() -> Limits {
 fn debian() -> HostFacts {
     let link = |at: &str, to: &str| (PathBuf::from(at), Layout::Link(to.into()));
     HostFacts {
+        filters: Filters::compile(Arch::X86_64).unwrap(),
         largest_job: Bytes::mib(16),
         layout: vec![
             link("/bin", "usr/bin"),
@@ -78,6 +76,7 @@ fn debian() -> HostFacts {
         capabilities: Capabilities {
             proc: ProcView::Private,
             user_namespaces: UserNamespaces::Disabled,
+            memory: MemoryKeeper::Cgroup(CgroupVersion::V2),
             binds_descriptors: true,
         },
     }
@@ -86,11 +85,13 @@ fn debian() -> HostFacts {
 /// A container with masked /proc, an older bubblewrap and /bin beside /usr/bin.
 fn poor() -> HostFacts {
     HostFacts {
+        filters: Filters::compile(Arch::X86_64).unwrap(),
         largest_job: Bytes::mib(16),
         layout: vec![(PathBuf::from("/bin"), Layout::Directory), (PathBuf::from("/lib"), Layout::Directory)],
         capabilities: Capabilities {
             proc: ProcView::Shared,
             user_namespaces: UserNamespaces::LeftToSeccomp,
+            memory: MemoryKeeper::Watcher,
             binds_descriptors: false,
         },
     }
@@ -108,10 +109,21 @@ fn runtime(language: Language) -> Runtime {
 /// One option a line, the way a person would read it.
 fn written(host: &HostFacts, language: Language) -> String {
     let plan = plan(host, &runtime(language), &limits());
-    let mut descriptors = Numbered { next: 10, binds_descriptors: host.capabilities.binds_descriptors };
-    let options = argv::options(&plan, &mut descriptors).unwrap();
+    let mut outside = Numbered { next: 10, binds_descriptors: host.capabilities.binds_descriptors };
+    let options = argv::options(&plan, &mut outside).unwrap();
     let words: Vec<String> = options.into_iter().map(|word: OsString| word.into_string().unwrap()).collect();
-    format!("{}\n\nrlimits {:#?}\n", words.join(" ").replace(" --", "\n--"), plan.rlimits)
+    let programs: Vec<String> = plan
+        .seccomp
+        .programs
+        .iter()
+        .map(|program| format!("{} ({} instructions)", program.name, program.instructions()))
+        .collect();
+    format!(
+        "{}\n\nfilter: {}\n\nrlimits {:#?}\n",
+        words.join(" ").replace(" --", "\n--"),
+        programs.join(", "),
+        plan.rlimits
+    )
 }
 
 fn is_golden(name: &str, written: &str) {
@@ -129,6 +141,7 @@ fn the_policy_of_a_host_that_can_do_everything_is_the_reviewed_one() {
     is_golden("debian-javascript.txt", &written(&debian(), Language::Javascript));
 }
 
+// DG-05, DG-06
 #[test]
 fn the_policy_of_a_host_that_can_do_little_is_the_reviewed_one() {
     is_golden("poor-shell.txt", &written(&poor(), Language::Shell));
@@ -144,6 +157,14 @@ fn nothing_is_mounted_under_the_workspace_and_the_root_is_closed_last() {
             assert_eq!(workspace, mounts.len() - 2, "{mounts:?}");
         }
     }
+}
+
+// DG-05
+#[test]
+fn who_holds_memory_decides_which_filter_a_plan_has() {
+    let of = |host: &HostFacts| plan(host, &runtime(Language::Python), &limits()).seccomp;
+    let (in_a_cgroup, watched) = (of(&debian()), of(&poor()));
+    assert_ne!(in_a_cgroup, watched);
 }
 
 #[test]

@@ -121,7 +121,6 @@ pub fn own_threads(language: Language) -> u64 {
 /// What the launcher sets on itself before it starts the runtime, in the kernel's units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimits {
-    pub address_space: Option<u64>,
     pub data: u64,
     pub cpu_seconds: Option<u64>,
     pub file_size: u64,
@@ -140,19 +139,17 @@ const NODE_THREADS: u64 = 10;
 /// libuv that comes later.
 const NODE_DATA: Bytes = Bytes::mib(128);
 
-/// Shared libraries, thread stacks and reservations, which are address space and not memory.
-const ADDRESS_SPACE_ROOM: Bytes = Bytes::mib(512);
-
 impl Rlimits {
     /// These are the hard stop of a single process. What the run holds as a whole is watched from outside (`usage.rs`).
+    ///
+    /// Address space is not among them, because it is not memory: glibc reserves 64 MiB of it for each thread's heap, Go
+    /// 600 MiB at its start, and V8 10 GiB for each WebAssembly memory, of which `fetch` has one.
     pub fn new(language: Language, limits: &Limits) -> Self {
         let is_node = match language {
             Language::Javascript => true,
             Language::Python | Language::Shell => false,
         };
         Self {
-            // V8 reserves gigabytes of address space for each WebAssembly memory: a limit on it would break `fetch`.
-            address_space: (!is_node).then_some(limits.memory.0 + ADDRESS_SPACE_ROOM.0),
             data: limits.memory.0 + if is_node { NODE_DATA.0 } else { 0 },
             // A backstop, per process and boot included: the watcher outside counts exactly and comes first.
             cpu_seconds: limits.cpu.map(|cpu| cpu.as_secs() + 2),

@@ -17,7 +17,12 @@ fn expectations() -> Expectations {
         tmp: Bytes::mib(1),
         output: Bytes::mib(1),
     };
-    Expectations { rlimits: Rlimits::new(Language::Shell, &limits), proc: ProcView::Private }
+    Expectations {
+        rlimits: Rlimits::new(Language::Shell, &limits),
+        proc: ProcView::Private,
+        programs: 3,
+        memory: MemoryKeeper::Watcher,
+    }
 }
 
 /// What a sandbox that holds looks like.
@@ -31,6 +36,9 @@ fn whole() -> Observed {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let limit = |value: u64| (value.to_string(), value.to_string());
     let rlimits = expectations().rlimits;
+    // This test may be under a container's filter itself.
+    let ours = status("self", |name| name == FILTERS).unwrap();
+    let filters = (ours.get(FILTERS).map_or(0, |count| count.parse().unwrap()) + 3_usize).to_string();
     Observed {
         namespaces: NAMESPACES.iter().map(|name| ((*name).to_owned(), format!("{name}:[1]"))).collect(),
         status: text(&[
@@ -42,7 +50,13 @@ fn whole() -> Observed {
             ("CapEff", "0000000000000000"),
             ("CapBnd", "0000000000000000"),
             ("CapAmb", "0000000000000000"),
+            ("Seccomp", "2"),
+            (FILTERS, &filters),
         ]),
+        init: text(&[("Seccomp", "2"), (FILTERS, &filters)]),
+        refused: [(CLONE3, 38), (SOCKET, 97), (PERSONALITY, 1), (UNSHARE, 1), (MEMFD, 38)]
+            .map(|(call, errno)| (call.to_owned(), Some(errno)))
+            .into(),
         uid_map: "1000 1000 1".into(),
         setgroups: "deny".into(),
         hostname: "sandbox".into(),
@@ -83,6 +97,7 @@ fn a_sandbox_that_holds_has_nothing_broken() {
 /// How a protection shows when it is missing.
 type Damage = Box<dyn Fn(&mut Observed)>;
 
+// DG-02
 #[test]
 fn each_protection_that_is_missing_is_noticed() {
     let status = |name: &'static str, value: &'static str| -> Damage {
@@ -93,6 +108,12 @@ fn each_protection_that_is_missing_is_noticed() {
         ("new privileges".into(), status("NoNewPrivs", "0")),
         ("capabilities".into(), status("CapEff", "000001ffffffffff")),
         ("bounding set".into(), status("CapBnd", "000001ffffffffff")),
+        ("no filter".into(), status("Seccomp", "0")),
+        ("a program of the filter".into(), status(FILTERS, "2")),
+        ("a count of filters".into(), Box::new(|seen| drop(seen.status.remove(FILTERS)))),
+        ("the init's filter".into(), Box::new(|seen| drop(seen.init.insert("Seccomp".into(), "0".into())))),
+        ("the init's status".into(), Box::new(|seen| seen.init.clear())),
+        ("no attempts".into(), Box::new(|seen| seen.refused.clear())),
         ("no status".into(), Box::new(|seen| seen.status.clear())),
         ("uid map".into(), Box::new(|seen| seen.uid_map = "0 0 4294967295".into())),
         ("setgroups".into(), Box::new(|seen| seen.setgroups = "allow".into())),
@@ -117,6 +138,12 @@ fn each_protection_that_is_missing_is_noticed() {
         let ours = link(&format!("/proc/self/ns/{name}")).unwrap();
         let share = move |seen: &mut Observed| drop(seen.namespaces.insert(name.into(), ours.clone()));
         cases.push((format!("shared {name} namespace"), Box::new(share)));
+    }
+    for call in [CLONE3, SOCKET, PERSONALITY, UNSHARE, MEMFD] {
+        for answer in [None, Some(22), Some(28)] {
+            let let_through = move |seen: &mut Observed| seen.refused.extend([(call.to_owned(), answer)]);
+            cases.push((format!("{call}: {answer:?}"), Box::new(let_through)));
+        }
     }
     for dir in READ_ONLY {
         cases.push((format!("writable {dir}"), Box::new(move |seen| seen.writable.push(dir.into()))));

@@ -382,6 +382,7 @@ function fail(error) {
 
 // The limit, if the error is how one shows itself inside the sandbox; undefined otherwise.
 function limitBehind(error) {
+  if (error.code === 'ENOMEM') return 'memory';
   if (error.code === 'EFBIG') return 'file_size';
   if (error.code === 'ERR_WORKER_INIT_FAILED') return 'processes';
   if (error.code === 'EAGAIN' && startsWith(`${error.syscall}`, 'spawn')) return 'processes';

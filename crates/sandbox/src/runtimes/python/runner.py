@@ -338,7 +338,7 @@ def frames_of(error):
 
 def limit_behind(error):
     """The limit, if `error` is how one shows itself inside the sandbox."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno == 12:  # ENOMEM
         return "memory"
     if isinstance(error, OSError) and error.errno == 27:  # EFBIG
         return "file_size"

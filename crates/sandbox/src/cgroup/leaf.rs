@@ -1,0 +1,234 @@
+//! The cgroup of one run.
+//!
+//! The kernel removes a cgroup only when nobody is in it, which is a moment after its last process has died: removing is
+//! tried again in the background. While the daemon lives it holds a lock on each of its leaves; one without a lock was left
+//! by a daemon that is dead.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use linux::spawn::Detour;
+
+use super::Controller;
+use super::places::Place;
+use crate::host::CgroupVersion;
+use crate::limits::Bytes;
+
+/// The sandbox around the program: its init and launcher, their page tables and stacks, the mounts. Measured at 2 MiB.
+const OUR_MEMORY: Bytes = Bytes::mib(4);
+
+/// bubblewrap itself, which waits outside for the sandbox to end.
+const OUR_TASKS: u64 = 1;
+
+/// Beside the daemon's 100, in version 2 where they are neighbours: its answers and heartbeats come first.
+const WEIGHT: &str = "25";
+
+/// Of the name of every leaf.
+pub(super) const PREFIX: &str = "run-";
+
+/// How long an empty cgroup may take to become removable.
+const REMOVAL: [Duration; 8] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+];
+
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    version: CgroupVersion,
+    places: Vec<Place>,
+    memory: Bytes,
+    locks: Vec<File>,
+}
+
+/// What the kernel has counted for a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Charged {
+    /// At most so far: memory of processes, tmpfs, page cache and what the kernel itself holds for them.
+    pub(crate) peak: Bytes,
+    /// It killed because the run's limit was reached. Counters alone do not say that: they also count whom it killed because
+    /// the whole machine, or the container, had no memory left.
+    pub(crate) out_of_memory: bool,
+}
+
+impl Leaf {
+    pub(super) fn make(version: CgroupVersion, parents: &[Place], name: &str) -> io::Result<Self> {
+        let places = Vec::with_capacity(parents.len());
+        let mut leaf = Self { version, places, memory: Bytes(u64::MAX), locks: Vec::new() };
+        for parent in parents {
+            let place = parent.below(name);
+            fs::create_dir(&place.directory)?;
+            // From here on dropping the leaf removes it.
+            leaf.places.push(place.clone());
+            leaf.locks.push(locked(&place.directory)?);
+        }
+        Ok(leaf)
+    }
+
+    /// Sets what everything in it may use together: the run's own, and the sandbox around it on top.
+    pub(crate) fn limit(&mut self, memory: Bytes, tasks: u64) -> io::Result<()> {
+        self.memory = Bytes(memory.0 + OUR_MEMORY.0);
+        let memory = self.memory.0.to_string();
+        match self.version {
+            CgroupVersion::V1 => {
+                self.write(Controller::Memory, "memory.limit_in_bytes", &memory)?;
+                // Memory and swap together; not there where the kernel does not count swap.
+                if self.file(Controller::Memory, "memory.memsw.limit_in_bytes")?.exists() {
+                    self.write(Controller::Memory, "memory.memsw.limit_in_bytes", &memory)?;
+                }
+            }
+            CgroupVersion::V2 => {
+                self.write(Controller::Memory, "memory.max", &memory)?;
+                self.write(Controller::Memory, "memory.oom.group", "1")?;
+                if self.file(Controller::Memory, "memory.swap.max")?.exists() {
+                    self.write(Controller::Memory, "memory.swap.max", "0")?;
+                }
+            }
+        }
+        if self.has(Controller::Pids) {
+            self.write(Controller::Pids, "pids.max", &(tasks + OUR_TASKS).to_string())?;
+        }
+        match self.version {
+            CgroupVersion::V2 if self.has(Controller::Cpu) => {
+                self.write(Controller::Cpu, "cpu.weight", WEIGHT)
+            }
+            // All runs weigh the same, and together as much as the daemon.
+            CgroupVersion::V1 | CgroupVersion::V2 => Ok(()),
+        }
+    }
+
+    /// The way of a thread through it, from below `parents` and back; `None` where only whole processes can be moved.
+    pub(super) fn detour(&self, parents: &[Place]) -> Option<Detour> {
+        let open = |places: &[Place]| {
+            let tasks = places.iter().map(|place| place.directory.join("tasks"));
+            tasks.map(|tasks| File::options().write(true).open(tasks).ok()).collect::<Option<Vec<_>>>()
+        };
+        match self.version {
+            CgroupVersion::V1 => Some(Detour { enter: open(&self.places)?, leave: open(parents)? }),
+            CgroupVersion::V2 => None,
+        }
+    }
+
+    /// Moves a process in, which must not have children yet.
+    pub(crate) fn join(&self, pid: u32) -> io::Result<()> {
+        self.places
+            .iter()
+            .try_for_each(|place| fs::write(place.directory.join("cgroup.procs"), pid.to_string()))
+    }
+
+    /// SIGKILL for everything in it, where the kernel can (version 2, Linux 5.14).
+    pub(crate) fn kill(&self) {
+        self.places.iter().for_each(|place| kill(&place.directory));
+    }
+
+    /// What was counted so far. A counter that this kernel lacks reads as zero.
+    pub(crate) fn charged(&self) -> Charged {
+        let (peak, events) = match self.version {
+            CgroupVersion::V1 => ("memory.max_usage_in_bytes", "memory.oom_control"),
+            CgroupVersion::V2 => ("memory.peak", "memory.events"),
+        };
+        let peak = Bytes(self.read(peak).trim().parse().unwrap_or(0));
+        let killed = count(&self.read(events), "oom_kill") > 0;
+        Charged { peak, out_of_memory: killed && peak.0 >= self.memory.0 / 10 * 9 }
+    }
+
+    fn has(&self, controller: Controller) -> bool {
+        self.directory(controller).is_some()
+    }
+
+    fn directory(&self, controller: Controller) -> Option<&Path> {
+        let place = self.places.iter().find(|place| place.controllers.contains(&controller))?;
+        Some(&place.directory)
+    }
+
+    fn file(&self, controller: Controller, name: &str) -> io::Result<PathBuf> {
+        let missing = || io::Error::other(format!("no cgroup for {}", controller.name()));
+        self.directory(controller).map(|directory| directory.join(name)).ok_or_else(missing)
+    }
+
+    fn write(&self, controller: Controller, name: &str, value: &str) -> io::Result<()> {
+        fs::write(self.file(controller, name)?, value)
+    }
+
+    /// Of the memory controller.
+    fn read(&self, name: &str) -> String {
+        self.file(Controller::Memory, name).and_then(fs::read_to_string).unwrap_or_default()
+    }
+}
+
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        let directories: Vec<PathBuf> = self.places.drain(..).map(|place| place.directory).collect();
+        let left: Vec<PathBuf> =
+            directories.into_iter().filter(|directory| remove(directory).is_err()).collect();
+        if left.is_empty() {
+            return;
+        }
+        // Outside a runtime the daemon is ending, and the next one removes it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(keep_removing(left)));
+        }
+    }
+}
+
+async fn keep_removing(mut left: Vec<PathBuf>) {
+    let mut last = None;
+    for pause in REMOVAL {
+        tokio::time::sleep(pause).await;
+        left.retain(|directory| match remove(directory) {
+            Ok(()) => false,
+            Err(error) => {
+                last = Some(error);
+                true
+            }
+        });
+        if left.is_empty() {
+            return;
+        }
+    }
+    let error = last.map(|error| error.to_string()).unwrap_or_default();
+    tracing::error!(error = format!("a run's cgroup cannot be removed: {error}"), "cleanup_failed");
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Not needed: a run's processes also end with the first one of their pid namespace. So where it cannot be, it is not.
+fn kill(directory: &Path) {
+    fs::write(directory.join("cgroup.kill"), "1").ok();
+}
+
+fn locked(directory: &Path) -> io::Result<File> {
+    let file = File::open(directory)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Removes the leaves that nobody holds any more. One that is not empty stays: its processes are being ended.
+pub(super) fn sweep(place: &Place) -> io::Result<()> {
+    for entry in fs::read_dir(&place.directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && locked(&entry.path()).is_ok() {
+            kill(&entry.path());
+            remove(&entry.path()).ok();
+        }
+    }
+    Ok(())
+}
+
+/// `oom_kill 3`
+fn count(events: &str, name: &str) -> u64 {
+    let line = events.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
