@@ -15,28 +15,53 @@ use linux::spawn::Spawner;
 use sandbox::host::Host;
 use sandbox::probe::ProbeError;
 use sandbox::stop::Stop;
+use sandbox::tier::BelowMinimum;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::control_plane::{Client, ClientError};
 use crate::http::api::Api;
 use crate::http::router::router;
-use crate::http::server::{self, BindError, Rules, serve};
+use crate::http::server::{BindError, Rules, serve};
+use crate::lifecycle::announce::Announcer;
 use crate::lifecycle::ground::Ground;
+use crate::lifecycle::heartbeat::Heartbeats;
+use crate::lifecycle::port;
+use crate::lifecycle::signals::Ended;
+use crate::outbox::journal::JournalError;
+use crate::outbox::{Deliveries, Outbox};
+use crate::outlet;
 use crate::run::Parts;
 use crate::run::registry::Registry;
 use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
 use crate::workspaces::{Janitor, WorkspaceError, Workspaces};
 
-/// After the last run has ended: for answers to reach their callers, and fresh workspaces to be removed.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// From the moment the last run is told to end: within so long it has ended and its result is on disk,
+const RUNS_END: Duration = Duration::from_millis(800);
+/// results have been sent,
+const RESULTS_SENT: Duration = Duration::from_millis(1_200);
+/// callers have their answers, fresh workspaces are removed,
+const ANSWERS_SENT: Duration = Duration::from_millis(1_400);
+/// and the control plane knows. What is not done by then is not done: two seconds were promised.
+const EXIT_REPORTED: Duration = Duration::from_millis(1_900);
 
 /// A daemon that is ready to serve.
 #[derive(Debug)]
 pub struct App {
     api: Arc<Api>,
     listener: TcpListener,
+    tasks: Tasks,
+    announcer: Option<Announcer>,
+}
+
+/// What works in the background as long as the daemon lives.
+#[derive(Debug)]
+pub struct Tasks {
     janitor: Janitor,
+    deliveries: Deliveries,
 }
 
 /// Why the daemon does not start. One sentence, with what to do.
@@ -51,27 +76,52 @@ pub enum StartError {
     #[error(transparent)]
     Host(#[from] ProbeError),
     #[error(transparent)]
+    Isolation(#[from] BelowMinimum),
+    #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    ControlPlane(#[from] ClientError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
-/// Everything that runs need, without a server.
-pub async fn open_parts(config: &Config, ground: Ground) -> Result<(Arc<Parts>, Janitor), StartError> {
+/// Everything that runs need, without a server. Without a client nobody is called back.
+pub async fn open_parts(
+    config: &Config,
+    ground: Ground,
+    client: Option<&Client>,
+) -> Result<(Arc<Parts>, Tasks), StartError> {
+    let (outbox, deliveries) = Outbox::open(config, client).await?;
+    let heartbeats = match client {
+        Some(client) => Some(Heartbeats::start(client.apart()?).map_err(StartError::Thread)?),
+        None => None,
+    };
     let (workspaces, janitor) =
         Workspaces::open(&config.workspace_path, &config.sessions_path, config.artifact_retention)?;
     let spawner = Spawner::start().map_err(StartError::Thread)?;
     let probed_over = workspaces.checkout(&crate::job::Place::Container, "probe")?;
-    let host = Host::probe(spawner, ground.launcher, &probed_over.dir, config.max_request).await?;
+    let host =
+        Host::probe(spawner, ground.launcher, &probed_over.dir, config.max_request, ground.cgroups).await?;
+    host.hold_to(config.isolation_minimum)?;
     let admission = Admission::new(config.concurrency, config.queue);
-    let parts = Parts { host, workspaces, admission, registry: Registry::default() };
-    Ok((Arc::new(parts), janitor))
+    let metrics = Metrics::new(&outlet::isolation(&host));
+    let registry = Registry::new(config.retention);
+    let parts = Parts { host, workspaces, admission, registry, outbox, heartbeats, metrics };
+    Ok((Arc::new(parts), Tasks { janitor, deliveries }))
 }
 
 impl App {
-    /// Binds, then tries what the host can do. Whoever connects meanwhile waits for the answer.
-    pub async fn open(config: Config, ground: Ground) -> Result<Self, StartError> {
-        let listener = server::bind(config.host, config.port)?;
-        let (parts, janitor) = open_parts(&config, ground).await?;
-        Ok(Self { api: Arc::new(Api::new(config, parts)), listener, janitor })
+    /// Tries what the host can do. Whoever connects to the listener meanwhile waits for the answer.
+    pub async fn open(
+        config: Config,
+        ground: Ground,
+        listener: TcpListener,
+        client: Option<&Client>,
+        announcer: Option<Announcer>,
+    ) -> Result<Self, StartError> {
+        let (parts, tasks) = open_parts(&config, ground, client).await?;
+        parts.host.fill_standbys().await;
+        Ok(Self { api: Arc::new(Api::new(config, parts)), listener, tasks, announcer })
     }
 
     pub fn host(&self) -> &Host {
@@ -84,34 +134,68 @@ impl App {
     }
 
     /// Serves until `stop`, then drains: nobody new is let in, runs get `SHUTDOWN_GRACE_SECONDS`, then they are ended and
-    /// their callers told.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
+    /// their callers and the control plane told.
+    pub async fn serve(self, stop: impl Future<Output = Ended>) -> Ended {
+        let Tasks { janitor, deliveries } = self.tasks;
         let (swept, sweep) = tokio::sync::oneshot::channel::<()>();
-        let janitor = tokio::spawn(self.janitor.run(async { drop(sweep.await) }, LAST_WORDS));
+        let janitor = tokio::spawn(janitor.run(async { drop(sweep.await) }, ANSWERS_SENT));
+        let deliveries = tokio::spawn(deliveries.run());
+        let announcing =
+            tokio::spawn(announce(Arc::clone(&self.api), self.announcer.clone(), self.listener.local_addr()));
+        let parts = Arc::clone(&self.api.parts);
+        let standing_by = tokio::spawn(async move { parts.host.stand_by().await });
         let api = Arc::clone(&self.api);
-        let drain = async move {
-            stop.await;
-            drain(&api).await;
-            tokio::time::Instant::now() + LAST_WORDS
+        let mut end = None;
+        let drain = async {
+            let ended = stop.await;
+            announcing.abort();
+            let closing = drain(&api, ended).await;
+            standing_by.abort();
+            api.parts.host.stand_down().await;
+            end = Some((ended, closing));
+            closing + ANSWERS_SENT
         };
         serve(self.listener, router(self.api), Rules::for_this_process(), drain).await;
         drop(swept);
+        let (ended, closing) = end.unwrap_or((Ended::Terminated, Instant::now()));
+        if let Some(announcer) = self.announcer {
+            let patience = (closing + EXIT_REPORTED).saturating_duration_since(Instant::now());
+            announcer.exited(ended.exit_code(), ended.reason(), patience).await;
+        }
+        deliveries.abort();
         if let Err(error) = janitor.await {
             tracing::error!(%error, "{}", events::CLEANUP_FAILED);
         }
+        ended
     }
 }
 
-/// Ends when no run is left, or when the runs that are left have been given up.
-async fn drain(api: &Api) {
-    let Parts { admission, registry, .. } = &*api.parts;
+/// Tells the control plane that this container is ready, once that is so.
+async fn announce(api: Arc<Api>, announcer: Option<Announcer>, address: io::Result<SocketAddr>) {
+    if let (Some(announcer), Ok(address)) = (announcer, address) {
+        port::answers(address).await;
+        announcer.ready(outlet::isolation(&api.parts.host)).await;
+    }
+}
+
+/// Ends when no run is left, or when the runs that are left have been given up, and their results have been sent, as far as
+/// the time allows. Gives the moment when the last run was told to end.
+async fn drain(api: &Api, why: Ended) -> Instant {
+    let Parts { admission, registry, outbox, .. } = &*api.parts;
     api.announce_draining();
     admission.close();
-    if tokio::time::timeout(api.config.shutdown_grace, admission.idle()).await.is_err() {
+    // Said once it is true.
+    let reason = why.name();
+    tracing::info!(from = "serving", to = "draining", reason, "{}", events::LIFECYCLE_CHANGED);
+    let gone = tokio::time::timeout(api.config.shutdown_grace, registry.all_over()).await.is_ok();
+    let closing = Instant::now();
+    if !gone {
         registry.stop_all(Stop::DaemonShutdown);
         // Killing takes milliseconds, listing what a run left can take longer.
-        if tokio::time::timeout(LAST_WORDS, admission.idle()).await.is_err() {
+        if tokio::time::timeout_at(closing + RUNS_END, registry.all_over()).await.is_err() {
             tracing::warn!(count = admission.active(), "{}", events::RUNS_ABANDONED);
         }
     }
+    outbox.flush(closing + RESULTS_SENT).await;
+    closing
 }

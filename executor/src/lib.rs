@@ -24,4 +24,6 @@ pub mod run;
 pub mod workspaces;
 pub mod artifacts;
 pub mod outlet;
+pub mod outbox;
+pub mod control_plane;
 pub mod telemetry;

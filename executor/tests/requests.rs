@@ -49,6 +49,8 @@ fn good() -> Vec<Value> {
         with("execution_id", json!(format!("exec_{}", "x".repeat(64)))),
         with("session_id", json!("0")),
         with("workspace", json!("fresh")),
+        with("on_disconnect", json!("continue")),
+        with("on_disconnect", json!("cancel")),
         json!({"code": "x", "language": "python", "workspace": "persistent", "session_id": "s"}),
         json!({"code": "x", "language": "python", "workspace": "fresh", "session_id": null}),
         json!({"code": "x", "language": "shell", "mode": "script"}),
@@ -79,8 +81,17 @@ fn good() -> Vec<Value> {
         limit("max_output_bytes", json!(1024)),
         limit("max_output_bytes", json!(10_485_760)),
     ]);
-    let optional =
-        ["timeout", "execution_id", "session_id", "workspace", "event", "stdin", "mode", "env_vars"];
+    let optional = [
+        "timeout",
+        "execution_id",
+        "session_id",
+        "workspace",
+        "on_disconnect",
+        "event",
+        "stdin",
+        "mode",
+        "env_vars",
+    ];
     bodies.extend(optional.into_iter().chain(["files", "limits"]).map(|field| with(field, Value::Null)));
     bodies.extend(
         [json!(0), json!(false), json!(""), json!([]), json!({"a": [1]})].map(|value| with("event", value)),
@@ -103,6 +114,8 @@ fn bad() -> Vec<Value> {
         json!({"code": "x", "language": "shell", "mode": "handler"}),
         with("mode", json!("auto")),
         with("workspace", json!("new")),
+        with("on_disconnect", json!("stop")),
+        with("on_disconnect", json!(true)),
         with("stdin", json!(1)),
         with("env_vars", json!([])),
         with("env_vars", json!({"A": 1})),

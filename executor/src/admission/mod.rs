@@ -129,6 +129,11 @@ impl Admission {
         }
     }
 
+    /// How many wait in front of this one; `None` when it does not wait.
+    pub fn position(&self, id: Id) -> Option<usize> {
+        self.lock().queue.position(id)
+    }
+
     /// How many wait.
     pub fn queued(&self) -> usize {
         self.lock().queue.waiting()
@@ -201,6 +206,11 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// To ask for its [`Admission::position`].
+    pub fn id(&self) -> Id {
+        self.seat.id
+    }
+
     /// Waits for the slot. Dropping the future leaves the queue.
     ///
     /// # Errors

@@ -76,6 +76,10 @@ impl Queue {
         started
     }
 
+    pub fn position(&self, id: Id) -> Option<usize> {
+        self.waiting.iter().position(|(waiting, _)| *waiting == id)
+    }
+
     /// A waiting one gives up. An id that does not wait changes nothing.
     pub fn leave(&mut self, id: Id) {
         self.waiting.retain(|(waiting, _)| *waiting != id);

@@ -86,9 +86,8 @@ fn place(change: Change) -> u8 {
 
 fn record(change: Change, found: &Found, hashing: &mut Hashing<'_>, notes: &mut Notes) -> ArtifactRecord {
     let path = found.path.to_string_lossy();
-    if found.path.to_str().is_none() {
-        notes.undecodable_names += 1;
-    }
+    let exact_path = found.path.to_str().is_none().then(|| found.path.clone());
+    notes.undecodable_names += u64::from(exact_path.is_some());
     let sha256 = match hashing.digest(found) {
         Ok(digest) => Some(digest),
         Err(why) => {
@@ -104,6 +103,8 @@ fn record(change: Change, found: &Found, hashing: &mut Hashing<'_>, notes: &mut 
         change,
         sha256,
         created_at: created_at(found),
+        exact_path,
+        identity: found.identity,
     }
 }
 

@@ -20,11 +20,12 @@ use walkdir::{DirEntry, WalkDir};
 use super::bounds::{Bounds, Cut};
 
 /// Tells whether a file is still the same one with the same content. A program can set its mtime; it cannot set its ctime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Identity {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) size: u64,
+    /// ctime: seconds and nanoseconds.
     pub(super) changed: (i64, i64),
 }
 

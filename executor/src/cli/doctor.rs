@@ -3,10 +3,11 @@
 //! It starts nothing that stays. Exit 0 only when `serve` would start.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use sandbox::bwrap::stderr::Obstacle;
-use sandbox::host::{Host, ProcView, Shortfall, UserNamespaces};
+use sandbox::host::{Host, MemoryKeeper, ProcView, Shortfall, UserNamespaces};
 use sandbox::probe::ProbeError;
 
 use super::{chain, complain, say};
@@ -14,6 +15,7 @@ use crate::app::{self, StartError};
 use crate::config::Config;
 use crate::http::server;
 use crate::lifecycle::ground;
+use crate::lifecycle::port;
 
 pub(super) fn doctor(config: Config) -> ExitCode {
     let ground = match ground::settle(&config) {
@@ -29,18 +31,24 @@ pub(super) fn doctor(config: Config) -> ExitCode {
         match server::bind(config.host, config.port) {
             Ok(_listener) => findings.good(&format!("port {} is free", config.port)),
             // Inside a running container this is the daemon itself, and all is well.
-            Err(_) if super::health::ask(&config).is_ok() => {
+            Err(_) if port::ask(SocketAddr::new(config.host, config.port)).is_ok() => {
                 findings.good(&format!("a sandbox-executor serves port {} already", config.port));
             }
             Err(error) => findings.bad(&chain(&error), &[]),
         }
-        match app::open_parts(&config, ground).await {
-            Ok((parts, _janitor)) => {
+        match app::open_parts(&config, ground, None).await {
+            Ok((parts, _tasks)) => {
                 findings.good(&format!("the workspace {} is writable", config.workspace_path.display()));
                 host(&parts.host, &mut findings);
             }
             Err(StartError::Host(ProbeError::Obstacle { obstacle, what })) => {
                 findings.bad(&obstacle.map_or(what, |obstacle| obstacle.what().to_owned()), fixes(obstacle));
+            }
+            Err(StartError::Isolation(below)) => {
+                let accept = format!("ISOLATION_MINIMUM={}", below.given.name());
+                let mut lines = fixes(below.obstacle).to_vec();
+                lines.push(("or accept it", &accept));
+                findings.bad(&below.what(), &lines);
             }
             Err(error) => findings.bad(&chain(&error), &[]),
         }
@@ -51,12 +59,16 @@ pub(super) fn doctor(config: Config) -> ExitCode {
 
 fn host(host: &Host, findings: &mut Findings) {
     findings.good(&format!("bubblewrap {} runs unprivileged", host.bwrap_version));
-    findings.good("namespaces, capabilities, mounts, environment and limits hold inside (self test)");
+    findings.good("namespaces, capabilities, mounts, environment, limits and the system call filter hold inside (self test)");
     if host.facts.capabilities.proc == ProcView::Private {
         findings.good("/proc is private");
     }
     if host.facts.capabilities.user_namespaces == UserNamespaces::Disabled {
         findings.good("programs cannot make user namespaces");
+    }
+    match host.facts.capabilities.memory {
+        MemoryKeeper::Cgroup(_) => findings.good("the kernel holds the memory of runs (a cgroup each)"),
+        MemoryKeeper::Watcher => {}
     }
     for language in &host.languages {
         let interpreter = language.runtime.interpreter.display();
@@ -65,6 +77,7 @@ fn host(host: &Host, findings: &mut Findings) {
     for shortfall in &host.shortfalls {
         match shortfall {
             Shortfall::Obstacle(obstacle) => findings.reduced(obstacle.what(), fixes(Some(*obstacle))),
+            Shortfall::Cgroup(why) => findings.reduced(&shortfall.to_string(), why.fixes()),
             Shortfall::Language { .. } => findings.reduced(&shortfall.to_string(), &[]),
         }
     }

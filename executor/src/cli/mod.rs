@@ -1,10 +1,16 @@
 //! The command line: one file per command. The only room that prints.
 //!
 //! Exit codes: 0 done; 64 the command line or the configuration is wrong; 1 the daemon could not start; 143 and 130 ended by
-//! SIGTERM and SIGINT. `run` has its own, see there.
+//! SIGTERM and SIGINT. `run` and `exec` have their own, see there.
 
 mod doctor;
+mod ending;
+mod exec;
 mod health;
+mod live;
+mod outbox;
+mod printer;
+mod program;
 mod run;
 mod scratch;
 mod serve;
@@ -13,6 +19,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
+use linux::identity;
 
 use crate::config::{self, Config, ProcessEnvironment};
 
@@ -20,6 +27,10 @@ use crate::config::{self, Config, ProcessEnvironment};
 const USAGE: u8 = 64;
 
 pub fn main() -> ExitCode {
+    // Before a secret is read. Becoming another user takes it back (prctl(2)), and who does that hides it again.
+    if let Err(error) = identity::hide_memory() {
+        return complain(&format!("cannot hide this process's memory from others: {error}"), 1);
+    }
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
@@ -30,9 +41,11 @@ pub fn main() -> ExitCode {
     };
     match matches.subcommand() {
         Some(("run", matches)) => run::run(matches),
+        Some(("exec", matches)) => exec::exec(matches),
         Some(("doctor", matches)) => with_config(matches, doctor::doctor),
         Some(("openapi", _)) => say(crate::http::openapi::DOCUMENT),
         Some(("health", matches)) => with_config(matches, health::health),
+        Some(("outbox", matches)) => outbox::outbox(matches),
         Some(("serve", matches)) => with_config(matches, serve::serve),
         Some(_) | None => with_config(&matches, serve::serve),
     }
@@ -54,9 +67,11 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(run::command())
+        .subcommand(exec::command())
         .subcommand(doctor)
         .subcommand(Command::new("openapi").about("Print the API's OpenAPI document"))
         .subcommand(health)
+        .subcommand(outbox::command())
 }
 
 fn with_config(matches: &ArgMatches, go: impl FnOnce(Config) -> ExitCode) -> ExitCode {

@@ -1,65 +1,48 @@
 //! `run`: one execution in the same sandbox, without a server.
 //!
 //! Exits with the program's own code; 124 when it ran into its timeout, 125 when the sandbox failed, 137 when a limit ended it.
+//!
+//! With `--stream` the program's output appears as it is written, and the first SIGINT or SIGTERM cancels the run, which then
+//! exits with 130 or 143 once nothing is left of it; the second one ends this process at once, and the sandbox with it. Without,
+//! signals are what they are for any command.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use protocol::{ExecuteRequest, Language};
-use sandbox::outcome::{Cause, Status};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use sandbox::live::Stream;
+use sandbox::stop::Stop;
 use serde_json::value::RawValue;
 
+use super::ending::{self, SANDBOX_FAILED};
+use super::printer::{Print, Printer};
 use super::scratch::Scratch;
-use super::{USAGE, chain, complain};
-use crate::app::{self, StartError};
+use super::{USAGE, chain, complain, live, program};
+use crate::app::{self, Tasks};
 use crate::config::{self, Config, ProcessEnvironment};
 use crate::job::{Job, Place};
 use crate::lifecycle::ground::{self, Ground};
+use crate::lifecycle::signals::Signals;
+use crate::run::execution::{Execution, Origin, State};
 use crate::run::record::RunRecord;
-use crate::run::registry::State;
+use crate::run::{Parts, Submitted, Until};
 use crate::{intake, outlet, run};
 
-const TIMED_OUT: u8 = 124;
-const SANDBOX_FAILED: u8 = 125;
-const LIMIT_HIT: u8 = 137;
+const LOST: &str = "the execution was lost";
 
 pub(super) fn command() -> Command {
-    config::flags(Command::new("run"))
+    program::arguments(config::flags(Command::new("run")))
         .about("Run one file in the sandbox, without a server")
         .arg(
-            Arg::new("file")
-                .value_name("FILE")
-                .required(true)
-                .value_parser(value_parser!(PathBuf))
-                .help("The program; - reads it from stdin"),
+            Arg::new("stream").long("stream").action(ArgAction::SetTrue).conflicts_with("json").help(
+                "Print what the program writes as it writes it, not at its end; Ctrl-C cancels it. A value that was \
+                 returned by printing it is seen twice, and --json cannot be given, too",
+            ),
         )
-        .arg(
-            Arg::new("event")
-                .long("event")
-                .value_name("JSON")
-                .help("What the handler is called with [default: {}]"),
-        )
-        .arg(
-            Arg::new("language")
-                .long("language")
-                .value_name("LANGUAGE")
-                .help("python, javascript or shell [default: by the file's extension]"),
-        )
-        .arg(
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("SECONDS")
-                .value_parser(value_parser!(f64))
-                .help("1 to 3600 [default: 30]"),
-        )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the whole answer as JSON"))
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
-    let request = match request(matches) {
+    let request = match program::request(matches) {
         Ok(request) => request,
         Err(complaint) => return complain(&complaint, USAGE),
     };
@@ -85,7 +68,11 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let ended = ground::settle(&config).map_err(|error| chain(&error)).and_then(|ground| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-        let ended = runtime.block_on(execute(&config, ground, job)).map_err(|error| chain(&error));
+        let ended = if matches.get_flag("stream") {
+            runtime.block_on(stream(&config, ground, job))
+        } else {
+            runtime.block_on(execute(&config, ground, job))
+        };
         runtime.shutdown_background();
         ended
     });
@@ -93,90 +80,97 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         complain(&chain(&error), SANDBOX_FAILED);
     }
     match ended {
-        Ok(State::Done(record)) => answer(&record, matches.get_flag("json")),
-        Ok(State::Queued | State::Running | State::Refused(_) | State::Lost) => {
-            complain("the execution was lost", SANDBOX_FAILED)
-        }
+        Ok(Ended::Record(record)) => answer(&record, matches.get_flag("json")),
+        Ok(Ended::Shown(code)) => ExitCode::from(code),
         Err(error) => complain(&error, SANDBOX_FAILED),
     }
 }
 
-async fn execute(config: &Config, ground: Ground, job: Job) -> Result<State, StartError> {
-    let (parts, _janitor) = app::open_parts(config, ground).await?;
-    Ok(match run::submit(&parts, job, "run") {
-        Ok(execution) => execution.over().await,
-        Err(_refused) => State::Lost,
-    })
+enum Ended {
+    /// Nothing of it has been printed.
+    Record(Arc<RunRecord>),
+    /// All of it has.
+    Shown(u8),
 }
 
-fn request(matches: &ArgMatches) -> Result<ExecuteRequest, String> {
-    let file: &PathBuf = matches.get_one("file").ok_or("which file?")?;
-    let code = read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let language = match matches.get_one::<String>("language") {
-        Some(name) => by_name(name)
-            .ok_or_else(|| format!("unknown language '{name}'; there are python, javascript and shell"))?,
-        None => by_extension(file).ok_or_else(|| {
-            format!("cannot tell the language of {} by its name; use --language", file.display())
-        })?,
+async fn execute(config: &Config, ground: Ground, job: Job) -> Result<Ended, String> {
+    begin(config, ground, job).await?.end().await.map(Ended::Record)
+}
+
+async fn stream(config: &Config, ground: Ground, job: Job) -> Result<Ended, String> {
+    let mut signals = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let begun = tokio::select! {
+        begun = begin(config, ground, job) => begun?,
+        signal = signals.next() => return Ok(Ended::Shown(signal.exit_code())),
     };
-    let mut request = ExecuteRequest::new(language, code);
-    if let Some(event) = matches.get_one::<String>("event") {
-        let event =
-            RawValue::from_string(event.clone()).map_err(|error| format!("--event is not JSON: {error}"))?;
-        request.event = Some(event);
+    let printer = Printer::start();
+    let sender = printer.sender();
+    let begun = &begun;
+    let mut cancelled_by = None;
+    let shown = async move {
+        let followed = live::follow(&begun.execution, &sender).await;
+        if followed.is_err() {
+            // Nobody reads any more, as when the pipe of an ordinary program breaks.
+            begun.execution.stop(Stop::Cancelled);
+        }
+        let record = begun.end().await?;
+        let response = outlet::response(&record);
+        if let Some(explanation) = ending::explanation(&response) {
+            sender.print(Print::Note(explanation.to_owned())).await.ok();
+        }
+        if let Some(value) = &record.return_value {
+            let text = format!("{value}\n");
+            sender.print(Print::Output { stream: Stream::Stdout, text }).await.ok();
+        }
+        Ok::<_, String>(ending::exit_code(&response))
+    };
+    tokio::pin!(shown);
+    let code = tokio::select! {
+        code = &mut shown => code?,
+        signal = signals.next() => {
+            cancelled_by = Some(signal);
+            signals.exit_at_the_next();
+            begun.execution.stop(Stop::Cancelled);
+            shown.as_mut().await?
+        }
+    };
+    printer.finish().await.map_err(|error| format!("cannot print the answer: {error}"))?;
+    Ok(Ended::Shown(cancelled_by.map_or(code, |signal| signal.exit_code())))
+}
+
+/// A run under way, and what it needs.
+struct Begun {
+    execution: Arc<Execution>,
+    _parts: (Arc<Parts>, Tasks),
+}
+
+async fn begin(config: &Config, ground: Ground, job: Job) -> Result<Begun, String> {
+    let parts = app::open_parts(config, ground, None).await.map_err(|error| chain(&error))?;
+    match run::submit(&parts.0, job, &Origin::new("run", None), Until::Over).await {
+        Ok(Submitted::Execution(execution)) => Ok(Begun { execution, _parts: parts }),
+        Ok(Submitted::Stored(_)) | Err(_) => Err(LOST.to_owned()),
     }
-    request.timeout = matches.get_one("timeout").copied();
-    Ok(request)
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
-    if file == Path::new("-") {
-        let mut code = String::new();
-        std::io::stdin().read_to_string(&mut code)?;
-        return Ok(code);
-    }
-    std::fs::read_to_string(file)
-}
-
-fn by_name(name: &str) -> Option<Language> {
-    serde_json::from_value(name.into()).ok()
-}
-
-fn by_extension(file: &Path) -> Option<Language> {
-    match file.extension()?.to_str()? {
-        "py" => Some(Language::Python),
-        "js" | "mjs" | "cjs" => Some(Language::Javascript),
-        "sh" | "bash" => Some(Language::Shell),
-        _ => None,
+impl Begun {
+    async fn end(&self) -> Result<Arc<RunRecord>, String> {
+        match self.execution.over().await {
+            State::Done(record) => Ok(record),
+            State::Queued | State::Running | State::Refused(_) | State::Lost => Err(LOST.to_owned()),
+        }
     }
 }
 
-fn answer(record: &Arc<RunRecord>, json: bool) -> ExitCode {
-    let printed = if json { print_json(record) } else { print_plainly(record) };
+fn answer(record: &RunRecord, json: bool) -> ExitCode {
+    let response = outlet::response(record);
+    let printed = if json {
+        ending::print_json(&response)
+    } else {
+        let returned = record.return_value.as_deref().map(RawValue::get);
+        ending::print_plainly(&response.stdout, &response.stderr, returned)
+    };
     if let Err(error) = printed {
         return complain(&format!("cannot print the answer: {error}"), SANDBOX_FAILED);
     }
-    ExitCode::from(match (record.outcome.status, record.outcome.cause) {
-        (Status::Success | Status::Failed, _) => record.outcome.exit_code.to_le_bytes()[0],
-        (Status::Timeout, _) => TIMED_OUT,
-        (Status::Error | Status::Cancelled, Cause::SandboxError | Cause::DaemonShutdown) => SANDBOX_FAILED,
-        (Status::Error | Status::Cancelled, _) => LIMIT_HIT,
-    })
-}
-
-fn print_json(record: &RunRecord) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut stdout, &outlet::response(record))?;
-    stdout.write_all(b"\n")
-}
-
-/// The program's streams on ours, and then what it returned, if anything.
-fn print_plainly(record: &RunRecord) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(record.stdout.text.as_bytes())?;
-    std::io::stderr().write_all(record.stderr.text.as_bytes())?;
-    match &record.return_value {
-        Some(value) => writeln!(stdout, "{value}"),
-        None => stdout.flush(),
-    }
+    ExitCode::from(ending::exit_code(&response))
 }

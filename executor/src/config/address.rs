@@ -1,4 +1,4 @@
-//! Reads `CONTROL_PLANE_URL` and `CONTROL_PLANE_PREFIX`.
+//! Reads `CONTROL_PLANE_URL` and `CONTROL_PLANE_PREFIX`, and the `--url` of the command line.
 //!
 //! Only an address that cannot carry a secret gets through: user names, passwords, queries and fragments are refused,
 //! and a text that might hold one is never repeated in a message. Pure; nothing is looked up.
@@ -8,15 +8,15 @@ use std::net::Ipv6Addr;
 use axum::http::Uri;
 
 /// Why an address is refused. Each continues "CONTROL_PLANE_URL is VALUE, ..." or, where the value must not be shown,
-/// "CONTROL_PLANE_URL ...".
+/// "CONTROL_PLANE_URL ..."; what may hold a secret has words of its own for `--url`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UrlProblem {
+pub(crate) enum UrlProblem {
     MayHoldSecret(&'static str),
     Shown(&'static str),
 }
 
 /// The address without a trailing slash.
-pub(super) fn url(text: &str) -> Result<String, UrlProblem> {
+pub(crate) fn url(text: &str) -> Result<String, UrlProblem> {
     use UrlProblem::{MayHoldSecret, Shown};
     // These three first, and on the bare text: nothing after them can print a password or a token by mistake.
     if text.contains('@') {

@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use linux::files::Sync;
 use sandbox::limits::Bytes;
 
 use crate::intake::Ceilings;
+use crate::run::registry::Retention;
 
 use super::address::{self, UrlProblem};
 use super::mistake::{ConfigErrors, Mistake};
@@ -39,6 +41,8 @@ impl Reader<'_> {
         let workspace_path = self.path(&settings::WORKSPACE_PATH);
         let sessions_path = self.path(&settings::SESSIONS_PATH);
         let results_dir = self.path(&settings::RESULTS_DIR);
+        let results_max_mb = self.whole(&settings::RESULTS_MAX_MB);
+        let results_fsync = self.choice(&settings::RESULTS_FSYNC, words::switch);
         self.apart([&workspace_path, &sessions_path, &results_dir]);
         let artifact_retention = self.seconds(&settings::ARTIFACT_RETENTION_SECONDS);
         let max_request = self.whole(&settings::MAX_REQUEST_BYTES);
@@ -47,9 +51,12 @@ impl Reader<'_> {
         let session_id = self.name(&settings::SESSION_ID);
         let concurrency = self.concurrency();
         let queue = self.whole(&settings::EXECUTOR_QUEUE);
+        let retained_executions = self.whole(&settings::RETAINED_EXECUTIONS);
+        let retained_mb = self.whole(&settings::RETAINED_MB);
         let shutdown_grace = self.seconds(&settings::SHUTDOWN_GRACE_SECONDS);
         let ceilings = self.ceilings();
         let run_as = self.run_as();
+        let isolation_minimum = self.choice(&settings::ISOLATION_MINIMUM, words::tier);
         Some(Config {
             control_plane: control_plane?,
             api_token: api_token?,
@@ -61,6 +68,11 @@ impl Reader<'_> {
             workspace_origin: self.origin(&settings::WORKSPACE_PATH),
             sessions_path: sessions_path?,
             results_dir: results_dir?,
+            results_max: Bytes::mib(results_max_mb?),
+            results_fsync: match results_fsync? {
+                Switch::On => Sync::Disk,
+                Switch::Off => Sync::PageCache,
+            },
             artifact_retention: artifact_retention?,
             max_request: Bytes(max_request?),
             container_id: container_id?.unwrap_or_else(|| self.hostname()),
@@ -68,9 +80,15 @@ impl Reader<'_> {
             session_id: session_id?,
             concurrency: concurrency?,
             queue: queue?,
+            retention: Retention {
+                executions: NonZeroUsize::new(retained_executions?)
+                    .expect("the table of settings starts at 1"),
+                bytes: Bytes::mib(retained_mb?),
+            },
             shutdown_grace: shutdown_grace?,
             run_as: run_as?,
             ceilings: ceilings?,
+            isolation_minimum: isolation_minimum?,
         })
     }
 

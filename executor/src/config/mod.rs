@@ -7,7 +7,7 @@
 //! An empty value counts as not set, as compose files and Kubernetes templates leave many of them behind. The two
 //! tokens are the exception: an empty one is a mistake, because somebody thought there was protection.
 
-mod address;
+pub(crate) mod address;
 mod check;
 mod mistake;
 mod raw;
@@ -21,9 +21,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use linux::files::Sync;
 use sandbox::limits::Bytes;
+use sandbox::tier::Tier;
 
 use crate::intake::Ceilings;
+use crate::run::registry::Retention;
 pub use mistake::{ConfigErrors, Mistake};
 pub use raw::{Environment, ProcessEnvironment};
 pub use secret::Secret;
@@ -45,6 +48,8 @@ pub struct Config {
     pub workspace_origin: Origin,
     pub sessions_path: PathBuf,
     pub results_dir: PathBuf,
+    pub results_max: Bytes,
+    pub results_fsync: Sync,
     pub artifact_retention: Duration,
     pub max_request: Bytes,
     /// `CONTAINER_ID`, else `HOSTNAME`, else `unknown`.
@@ -54,10 +59,12 @@ pub struct Config {
     pub concurrency: NonZeroUsize,
     /// How many executions may wait. 0: what cannot run at once is refused.
     pub queue: usize,
+    pub retention: Retention,
     pub shutdown_grace: Duration,
     pub run_as: RunAs,
     /// The most that a request's `limits` may ask for, and what it gets when it asks for nothing.
     pub ceilings: Ceilings,
+    pub isolation_minimum: Tier,
 }
 
 /// Where callbacks go.
@@ -125,8 +132,20 @@ pub fn flags(command: clap::Command) -> clap::Command {
 ///
 /// # Errors
 /// Every mistake there is, in the order of the table of settings.
+///
+/// The secrets are no longer in the environment afterwards. Call it before any thread exists.
 pub fn load(matches: &clap::ArgMatches, environment: &dyn Environment) -> Result<Config, ConfigErrors> {
-    check::check(&raw::gather(matches, environment))
+    let config = check::check(&raw::gather(matches, environment));
+    let secrets = settings::ALL.into_iter().filter(|setting| matches!(setting.kind, settings::Kind::Secret));
+    let kept: Vec<_> = secrets
+        .filter_map(|setting| Some((setting, environment.forget(setting.name).err()?)))
+        .map(|(setting, error)| {
+            let sentence =
+                format!("{} cannot be taken out of this process's environment: {error}", setting.name);
+            Mistake::sentence(setting, sentence)
+        })
+        .collect();
+    if kept.is_empty() { config } else { Err(ConfigErrors::new(kept)) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -13,6 +14,9 @@ use super::settings::{self, Kind, Setting};
 /// Where variables come from: the process, or a map in tests.
 pub trait Environment {
     fn variable(&self, name: &str) -> Option<OsString>;
+
+    /// Nobody who looks at this process later finds the variable. Whoever has read it has a copy.
+    fn forget(&self, name: &str) -> io::Result<()>;
 }
 
 /// The environment this process was started with.
@@ -23,11 +27,19 @@ impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)
     }
+
+    fn forget(&self, name: &str) -> io::Result<()> {
+        linux::environment::forget(name)
+    }
 }
 
 impl Environment for BTreeMap<String, OsString> {
     fn variable(&self, name: &str) -> Option<OsString> {
         self.get(name).cloned()
+    }
+
+    fn forget(&self, _name: &str) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -170,6 +170,18 @@ pub static RESULTS_DIR: Setting = setting(
     Written("/tmp/results"),
     "where results wait until the control plane has them",
 );
+pub static RESULTS_MAX_MB: Setting = setting(
+    "RESULTS_MAX_MB",
+    whole("MiB", 1, 1_048_576),
+    Written("1024"),
+    "how much may wait there; beyond that the oldest is let go, with a line in the log",
+);
+pub static RESULTS_FSYNC: Setting = setting(
+    "RESULTS_FSYNC",
+    Kind::Switch,
+    Written("false"),
+    "each result reaches the disk before it is answered; for a volume that outlives the host",
+);
 pub static ARTIFACT_RETENTION_SECONDS: Setting = setting(
     "ARTIFACT_RETENTION_SECONDS",
     whole("seconds", 0, 604_800),
@@ -206,6 +218,18 @@ pub static EXECUTOR_QUEUE: Setting = setting(
     whole("executions", 0, 10_000),
     Written("10"),
     "how many may wait; the next is refused with 503 and Retry-After",
+);
+pub static RETAINED_EXECUTIONS: Setting = setting(
+    "RETAINED_EXECUTIONS",
+    whole("executions", 1, 1_000_000),
+    Written("1000"),
+    "how many finished executions can be looked up; the oldest are forgotten first",
+);
+pub static RETAINED_MB: Setting = setting(
+    "RETAINED_MB",
+    whole("MiB", 1, 1_048_576),
+    Written("32"),
+    "how much of their output is kept in memory for that",
 );
 pub static SHUTDOWN_GRACE_SECONDS: Setting = setting(
     "SHUTDOWN_GRACE_SECONDS",
@@ -256,8 +280,15 @@ pub static EXECUTOR_RUN_AS: Setting = setting(
     "who the daemon becomes when root starts it",
 );
 
+pub static ISOLATION_MINIMUM: Setting = setting(
+    "ISOLATION_MINIMUM",
+    Kind::Choice(&["full", "shared-proc"]),
+    Written("shared-proc"),
+    "the executor does not start on a host that gives less; full needs a /proc that is not masked",
+);
+
 /// Every setting, in the order of the documentation.
-pub static ALL: [&Setting; 29] = [
+pub static ALL: [&Setting; 34] = [
     &CONTROL_PLANE_URL,
     &CONTROL_PLANE_PREFIX,
     &CALLBACK_FORMAT,
@@ -272,6 +303,8 @@ pub static ALL: [&Setting; 29] = [
     &WORKSPACE_PATH,
     &SESSIONS_PATH,
     &RESULTS_DIR,
+    &RESULTS_MAX_MB,
+    &RESULTS_FSYNC,
     &ARTIFACT_RETENTION_SECONDS,
     &MAX_REQUEST_BYTES,
     &CONTAINER_ID,
@@ -279,6 +312,8 @@ pub static ALL: [&Setting; 29] = [
     &SESSION_ID,
     &EXECUTOR_CONCURRENCY,
     &EXECUTOR_QUEUE,
+    &RETAINED_EXECUTIONS,
+    &RETAINED_MB,
     &SHUTDOWN_GRACE_SECONDS,
     &MAX_MEMORY_MB,
     &MAX_PROCESSES,
@@ -287,4 +322,5 @@ pub static ALL: [&Setting; 29] = [
     &MAX_TMP_MB,
     &MAX_OUTPUT_BYTES,
     &EXECUTOR_RUN_AS,
+    &ISOLATION_MINIMUM,
 ];

@@ -1,6 +1,8 @@
 //! Words that settings may have, and what they mean. The table of settings lists them for the reader; a test holds both
 //! together. Words come in lower case.
 
+use sandbox::tier::Tier;
+
 use super::{CallbackFormat, LogFormat, LogLevel};
 
 #[derive(Debug, Clone, Copy)]
@@ -42,4 +44,8 @@ pub(super) fn callback_format(word: &str) -> Option<CallbackFormat> {
         "compact" => Some(CallbackFormat::Compact),
         _ => None,
     }
+}
+
+pub(super) fn tier(word: &str) -> Option<Tier> {
+    Tier::ALL.into_iter().find(|tier| tier.name() == word)
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use sandbox::limits::Bytes;
 
 use crate::config::Config;
+use crate::http::artifacts::Downloads;
 use crate::http::guard::{Budget, Gate};
 use crate::run::Parts;
 
@@ -19,6 +20,7 @@ pub struct Api {
     pub parts: Arc<Parts>,
     pub gate: Gate,
     pub bodies: Budget,
+    pub downloads: Downloads,
     pub started: Instant,
     /// Opens once and never closes again: a daemon that drains ends.
     draining: AtomicBool,
@@ -29,6 +31,7 @@ impl Api {
         Self {
             gate: Gate::new(config.api_token.as_ref()),
             bodies: Budget::new(BODY_BUDGET),
+            downloads: Downloads::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             parts,
@@ -46,6 +49,6 @@ impl Api {
         if self.draining.load(Ordering::Relaxed) {
             return Some("the executor is shutting down".to_owned());
         }
-        self.parts.workspaces.trouble()
+        self.parts.workspaces.trouble().or_else(|| self.parts.host.trouble())
     }
 }

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::admission::Refused;
 use crate::http::api::Api;
-use crate::http::guard::{RequestId, read_body};
+use crate::http::executions;
+use crate::http::follow::{self, Leaving, Place};
+use crate::http::guard::{RequestId, read_body, trace_parent};
 use crate::http::problem::Refusal;
 use crate::job::Job;
+use crate::run::execution::{Origin, State as ExecutionState};
 use crate::run::record::RunRecord;
-use crate::run::registry::State as ExecutionState;
-use crate::run::{self, SubmitError};
+use crate::run::{self, SubmitError, Submitted, Until};
 use crate::telemetry::events;
 use crate::{intake, outlet};
 
@@ -36,15 +39,70 @@ pub(super) async fn execute(State(api): State<Arc<Api>>, request: Request) -> Re
 }
 
 async fn answer(api: &Api, id: &RequestId, request: Request) -> Result<Response, Refusal> {
+    let origin = Origin::new(id.as_str(), trace_parent(request.headers()));
+    let wishes = Wishes::of(request.headers());
     let body = read_body(request, api.config.max_request, BODY_PATIENCE, &api.bodies).await?;
     let job = job(api, &body)?;
     drop(body);
-    let execution = run::submit(&api.parts, job, id.as_str())?;
-    match execution.over().await {
+    let on_disconnect = job.on_disconnect;
+    let until = match wishes {
+        Wishes::Accepted => Until::Accepted,
+        Wishes::Result | Wishes::Events => Until::Over,
+    };
+    let execution = match run::submit(&api.parts, job, &origin, until).await? {
+        Submitted::Execution(execution) => execution,
+        Submitted::Stored(entry) => {
+            return match wishes {
+                Wishes::Accepted => executions::accepted(api, &entry.run.execution_id).await,
+                Wishes::Events => follow::stored(&entry),
+                Wishes::Result => Ok(json(Bytes::from(entry.result.get().to_owned()))),
+            };
+        }
+    };
+    match wishes {
+        Wishes::Accepted => executions::accepted(api, &execution.id).await,
+        Wishes::Events => {
+            let caller = Leaving { execution: Arc::clone(&execution), on_disconnect };
+            Ok(follow::follow(execution, Place::default(), Some(caller)))
+        }
+        Wishes::Result => result(Leaving { execution, on_disconnect }).await,
+    }
+}
+
+/// How a caller wants to be answered.
+#[derive(Debug, Clone, Copy)]
+enum Wishes {
+    Result,
+    /// `Prefer: respond-async` (RFC 7240).
+    Accepted,
+    /// `Accept: text/event-stream`.
+    Events,
+}
+
+impl Wishes {
+    fn of(headers: &HeaderMap) -> Self {
+        let prefer = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        let mut preferences = prefer.flat_map(|value| value.split(',')).map(str::trim);
+        if follow::wanted(headers) {
+            Self::Events
+        } else if preferences.any(|preference| preference.eq_ignore_ascii_case("respond-async")) {
+            Self::Accepted
+        } else {
+            Self::Result
+        }
+    }
+}
+
+async fn result(caller: Leaving) -> Result<Response, Refusal> {
+    match caller.execution.over().await {
         ExecutionState::Done(record) => written(record).await,
         ExecutionState::Refused(refused) => Err(refused.into()),
         ExecutionState::Queued | ExecutionState::Running | ExecutionState::Lost => Err(Refusal::Internal),
     }
+}
+
+fn json(body: Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn job(api: &Api, body: &[u8]) -> Result<Job, Refusal> {
@@ -75,8 +133,7 @@ async fn written(record: Arc<RunRecord>) -> Result<Response, Refusal> {
         let written = tokio::task::spawn_blocking(write).await;
         written.or(Err(Refusal::Internal))?
     };
-    let json = json.or(Err(Refusal::Internal))?;
-    Ok(([(CONTENT_TYPE, "application/json")], Bytes::from(json)).into_response())
+    Ok(self::json(Bytes::from(json.or(Err(Refusal::Internal))?)))
 }
 
 impl From<SubmitError> for Refusal {
@@ -84,6 +141,7 @@ impl From<SubmitError> for Refusal {
         match error {
             SubmitError::Refused(refused) => refused.into(),
             SubmitError::Duplicate { id, fields } => Self::DuplicateExecution { id, fields },
+            SubmitError::Undelivered { id } => Self::Undelivered { id },
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
         active_executions: api.parts.admission.active() as u64,
         queued_executions: api.parts.admission.queued() as u64,
         isolation: outlet::isolation(&api.parts.host),
+        outbox: api.parts.outbox.counts().map(outlet::outbox),
     };
     (code, Json(body)).into_response()
 }

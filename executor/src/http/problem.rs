@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jiff::Timestamp;
 use protocol::{ErrorBody, FieldProblem};
 use sandbox::limits::Bytes;
 
@@ -55,7 +56,7 @@ pub const NOT_FOUND: Code = Code {
     name: "Executor.NotFound",
     status: StatusCode::NOT_FOUND,
     description: "There is nothing at this address.",
-    solution: "Check the path against GET /openapi.yaml.",
+    solution: "Check the address, and the execution_id in it, against GET /openapi.yaml.",
     retry: Retry::Never,
 };
 pub const METHOD_NOT_ALLOWED: Code = Code {
@@ -79,6 +80,13 @@ pub const DUPLICATE_EXECUTION: Code = Code {
     solution: "Use a new execution_id, or repeat the first request unchanged to get its result.",
     retry: Retry::Never,
 };
+pub const GONE: Code = Code {
+    name: "Executor.Gone",
+    status: StatusCode::GONE,
+    description: "What the execution left can no longer be had as it was listed.",
+    solution: "Run it again, and fetch its artifacts before its workspace is used again or ARTIFACT_RETENTION_SECONDS are over.",
+    retry: Retry::Never,
+};
 pub const PAYLOAD_TOO_LARGE: Code = Code {
     name: "Executor.PayloadTooLarge",
     status: StatusCode::PAYLOAD_TOO_LARGE,
@@ -91,6 +99,13 @@ pub const UNSUPPORTED_MEDIA_TYPE: Code = Code {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
     description: "The request body is not declared as plain JSON.",
     solution: "Send `Content-Type: application/json`, UTF-8, without Content-Encoding.",
+    retry: Retry::Never,
+};
+pub const RANGE_NOT_SATISFIABLE: Code = Code {
+    name: "Executor.RangeNotSatisfiable",
+    status: StatusCode::RANGE_NOT_SATISFIABLE,
+    description: "The range begins after the end of the file.",
+    solution: "Ask for bytes within the size that Content-Range names.",
     retry: Retry::Never,
 };
 pub const INTERNAL: Code = Code {
@@ -116,15 +131,17 @@ pub const SHUTTING_DOWN: Code = Code {
 };
 
 /// In the order of `docs/errors.md`.
-pub const CODES: [&Code; 11] = [
+pub const CODES: [&Code; 13] = [
     &VALIDATION,
     &UNAUTHORIZED,
     &NOT_FOUND,
     &METHOD_NOT_ALLOWED,
     &REQUEST_TIMEOUT,
     &DUPLICATE_EXECUTION,
+    &GONE,
     &PAYLOAD_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
+    &RANGE_NOT_SATISFIABLE,
     &INTERNAL,
     &QUEUE_FULL,
     &SHUTTING_DOWN,
@@ -137,6 +154,18 @@ pub enum Refusal {
     Unauthorized,
     NotFound {
         path: String,
+    },
+    /// `why`: a sentence about the execution, or its artifact, that is not there.
+    NoArtifact {
+        why: String,
+    },
+    /// `why`: a sentence about what has become of it.
+    Gone {
+        why: String,
+    },
+    /// `size`: of the file that the range was for.
+    RangeNotSatisfiable {
+        size: Bytes,
     },
     /// `allow` is the value of the `Allow` header: `GET, HEAD`.
     MethodNotAllowed {
@@ -151,6 +180,15 @@ pub enum Refusal {
     DuplicateExecution {
         id: String,
         fields: BTreeSet<String>,
+    },
+    /// `forgotten_at`: it was known until then.
+    NoExecution {
+        id: String,
+        forgotten_at: Option<Timestamp>,
+    },
+    /// It ran in an earlier life of this daemon, or longer ago than is remembered.
+    Undelivered {
+        id: String,
     },
     PayloadTooLarge {
         limit: Bytes,
@@ -174,10 +212,12 @@ impl Refusal {
         match self {
             Self::Validation(_) => &VALIDATION,
             Self::Unauthorized => &UNAUTHORIZED,
-            Self::NotFound { .. } => &NOT_FOUND,
+            Self::NotFound { .. } | Self::NoExecution { .. } | Self::NoArtifact { .. } => &NOT_FOUND,
+            Self::Gone { .. } => &GONE,
+            Self::RangeNotSatisfiable { .. } => &RANGE_NOT_SATISFIABLE,
             Self::MethodNotAllowed { .. } => &METHOD_NOT_ALLOWED,
             Self::RequestTimeout { .. } => &REQUEST_TIMEOUT,
-            Self::DuplicateExecution { .. } => &DUPLICATE_EXECUTION,
+            Self::DuplicateExecution { .. } | Self::Undelivered { .. } => &DUPLICATE_EXECUTION,
             Self::PayloadTooLarge { .. } => &PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => &UNSUPPORTED_MEDIA_TYPE,
             Self::Internal => &INTERNAL,
@@ -194,6 +234,8 @@ impl Refusal {
                 Some(messages.join("; "))
             }
             Self::NotFound { path } => Some(format!("no such address: {}", shortened(path))),
+            Self::NoArtifact { why } | Self::Gone { why } => Some(why.clone()),
+            Self::RangeNotSatisfiable { size } => Some(format!("the file has {} bytes", size.0)),
             Self::MethodNotAllowed { method, allow } => {
                 Some(format!("{} is not one of {allow}", shortened(method)))
             }
@@ -206,6 +248,15 @@ impl Refusal {
                     "{id} was first used with another body; these fields differ: {}",
                     fields.join(", ")
                 ))
+            }
+            Self::NoExecution { id, forgotten_at: Some(when) } => Some(format!(
+                "{id} is over and was forgotten at {when}; RETAINED_EXECUTIONS and RETAINED_MB say how much is kept"
+            )),
+            Self::NoExecution { id, forgotten_at: None } => {
+                Some(format!("there is no execution {}", shortened(id)))
+            }
+            Self::Undelivered { id } => {
+                Some(format!("{id} has run before, and its result still waits for the control plane"))
             }
             Self::PayloadTooLarge { limit } => Some(format!("the limit is {} bytes", limit.0)),
             Self::UnsupportedMediaType { got: Some(got) } => Some(format!("got {}", shortened(got))),
@@ -237,9 +288,18 @@ impl Refusal {
             Self::RequestTimeout { .. } | Self::PayloadTooLarge { .. } => {
                 Some((header::CONNECTION, HeaderValue::from_static("close")))
             }
+            // RFC 9110, 14.4: how large it is, for the next try.
+            Self::RangeNotSatisfiable { size } => {
+                let range = HeaderValue::try_from(format!("bytes */{}", size.0));
+                range.ok().map(|range| (header::CONTENT_RANGE, range))
+            }
             Self::Validation(_)
             | Self::NotFound { .. }
+            | Self::NoArtifact { .. }
+            | Self::Gone { .. }
             | Self::DuplicateExecution { .. }
+            | Self::NoExecution { .. }
+            | Self::Undelivered { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::Internal => None,
         }

@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use super::{execute, health, info, openapi};
+use super::{artifacts, execute, executions, follow, health, info, metrics, openapi};
 use crate::http::api::Api;
 use crate::http::guard::{RequestId, identify};
 use crate::http::problem::Refusal;
@@ -19,9 +19,17 @@ use crate::http::problem::Refusal;
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/execute", only("POST", post(execute::execute)))
+        .route(
+            "/executions/{execution_id}",
+            only("GET, HEAD, DELETE", get(executions::look).delete(executions::cancel)),
+        )
+        .route("/executions/{execution_id}/events", only("GET, HEAD", get(follow::events)))
+        .route("/executions/{execution_id}/artifacts/{*path}", only("GET, HEAD", get(artifacts::file)))
+        .route("/executions/{execution_id}/artifacts.tar.zst", only("GET, HEAD", get(artifacts::archive)))
         .route("/health", only("GET, HEAD", get(health::health)))
         .route("/health/live", only("GET, HEAD", get(health::live)))
         .route("/health/ready", only("GET, HEAD", get(health::ready)))
+        .route("/metrics", only("GET, HEAD", get(metrics::metrics)))
         .route("/info", only("GET, HEAD", get(info::info)))
         .route("/openapi.yaml", only("GET, HEAD", get(openapi::openapi)))
         .fallback(not_found)

@@ -16,7 +16,7 @@ use super::{
     raw::{RawRequest, decode},
     text::{code, text, word},
 };
-use crate::job::{Job, Place};
+use crate::job::{Job, OnDisconnect, Place};
 
 /// All problems of the request, those that [`decode`] found first.
 pub fn check(raw: RawRequest<'_>, ceilings: &Ceilings) -> Result<Job, Vec<Problem>> {
@@ -32,6 +32,7 @@ pub fn check(raw: RawRequest<'_>, ceilings: &Ceilings) -> Result<Job, Vec<Proble
         None => Some(new_execution_id()),
     };
     let place = place(&fields, problems);
+    let on_disconnect = on_disconnect(&fields, problems);
     let stdin = match fields.given("stdin") {
         Some(value) => text("stdin", value, problems),
         None => Some(String::new()),
@@ -40,12 +41,18 @@ pub fn check(raw: RawRequest<'_>, ceilings: &Ceilings) -> Result<Job, Vec<Proble
     let env = fields.given("env_vars").map(|value| environment(value, problems)).unwrap_or_default();
     let files = fields.given("files").map(|value| files(value, problems)).unwrap_or_default();
 
-    match (code, language, mode, execution_id, place, stdin) {
-        (Some(code), Some(language), Some(mode), Some(execution_id), Some(place), Some(stdin))
-            if problems.is_empty() =>
-        {
+    match (code, language, mode, execution_id, place, stdin, on_disconnect) {
+        (
+            Some(code),
+            Some(language),
+            Some(mode),
+            Some(execution_id),
+            Some(place),
+            Some(stdin),
+            Some(on_disconnect),
+        ) if problems.is_empty() => {
             let program = Program { execution_id, language, mode, code, event, stdin, env, files };
-            Ok(Job { program, place, limits, fingerprint: fingerprint(&fields) })
+            Ok(Job { program, place, limits, on_disconnect, fingerprint: fingerprint(&fields) })
         }
         // What could not be read has been reported where it was read.
         _ => Err(std::mem::take(problems).into_vec()),
@@ -102,6 +109,14 @@ fn mode(fields: &Fields<'_>, language: Option<Language>, problems: &mut Problems
         (Some("handler"), _) | (None, Language::Python) => Some(Mode::Handler),
         (Some(_), _) | (None, Language::Shell) => Some(Mode::Script),
         (None, Language::Javascript) => Some(Mode::Auto),
+    }
+}
+
+fn on_disconnect(fields: &Fields<'_>, problems: &mut Problems) -> Option<OnDisconnect> {
+    let Some(value) = fields.given("on_disconnect") else { return Some(OnDisconnect::Continue) };
+    match word("on_disconnect", value, &["continue", "cancel"], &[], problems)? {
+        "cancel" => Some(OnDisconnect::Cancel),
+        _ => Some(OnDisconnect::Continue),
     }
 }
 

@@ -15,7 +15,7 @@ const LONGEST: usize = 64;
 pub(super) fn execution_id(value: &RawValue, problems: &mut Problems) -> Option<String> {
     let field = "execution_id";
     let id = text(field, value, problems)?;
-    let legal = id.strip_prefix(EXECUTION_PREFIX).is_some_and(is_word);
+    let legal = is_execution_id(&id);
     accept(field, id, legal, "^exec_[A-Za-z0-9_-]{1,64}$", problems)
 }
 
@@ -24,6 +24,11 @@ pub(super) fn session_id(value: &RawValue, problems: &mut Problems) -> Option<St
     let id = text(field, value, problems)?;
     let legal = is_word(&id) && id.starts_with(|first: char| first.is_ascii_alphanumeric());
     accept(field, id, legal, "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", problems)
+}
+
+/// Safe as a file name, in a URL and in a log line.
+pub fn is_execution_id(text: &str) -> bool {
+    text.strip_prefix(EXECUTION_PREFIX).is_some_and(is_word)
 }
 
 fn is_word(text: &str) -> bool {

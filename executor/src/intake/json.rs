@@ -161,5 +161,7 @@ fn unknown(within: &str, name: &str, names: &[&'static str]) -> Problem {
         None => format!("unknown field {shown}{place}; known are {}", names.join(", ")),
     };
     let shortened: String = name.chars().take(64).collect();
-    Problem::new(join(within, &shortened), message)
+    // A field without a name cannot be pointed at, only what holds it.
+    let field = if shortened.is_empty() { place_of(within).to_owned() } else { join(within, &shortened) };
+    Problem::new(field, message)
 }

@@ -35,6 +35,6 @@ mod text;
 
 pub use ceilings::Ceilings;
 pub use check::{check, from_request};
-pub use identifier::new_execution_id;
+pub use identifier::{is_execution_id, new_execution_id};
 pub use problem::Problem;
 pub use raw::{RawRequest, decode};

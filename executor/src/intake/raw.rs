@@ -8,13 +8,14 @@ use super::{
 };
 
 /// In the order of the contract.
-pub(super) const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 13] = [
     "code",
     "language",
     "timeout",
     "execution_id",
     "session_id",
     "workspace",
+    "on_disconnect",
     "event",
     "stdin",
     "mode",

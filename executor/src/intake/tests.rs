@@ -78,6 +78,18 @@ fn every_problem_is_reported_in_one_answer() {
 }
 
 #[test]
+fn a_field_without_a_name_is_reported_where_it_stands() {
+    for (body, place) in [
+        (with("", "1"), "body"),
+        (with("limits", r#"{"": 1}"#), "limits"),
+        (with("files", r#"[{"path": "a", "content": "", "": 1}]"#), "files[0]"),
+    ] {
+        let problems = intake(body.as_bytes()).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), [place]);
+    }
+}
+
+#[test]
 fn messages_name_the_field_what_it_must_be_and_what_it_was() {
     for (body, expected) in [
         (with("timeout", "\"10\""), "timeout must be a number of seconds from 1 to 3600, not a string"),
@@ -165,6 +177,7 @@ fn defaults_are_those_of_the_contract() {
     }
 }
 
+// LG-07
 #[test]
 fn a_generated_execution_id_has_the_documented_form_and_differs_each_time() {
     let id = new_execution_id();

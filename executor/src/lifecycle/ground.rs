@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use linux::identity::{self, Identity};
+use sandbox::cgroup::{self, Claim, Unavailable};
 use sandbox::probe;
 
 use crate::config::{Config, Origin};
@@ -19,11 +20,15 @@ use crate::config::{Config, Origin};
 pub struct Ground {
     /// This program, which becomes the launcher inside. Its path may be out of reach from now on.
     pub launcher: OwnedFd,
+    /// Where runs may have cgroups.
+    pub cgroups: Result<Claim, Unavailable>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum GroundError {
-    #[error("cannot open this program to start it inside sandboxes: {0}")]
+    #[error(
+        "cannot open this program to start it inside sandboxes: {0}; /proc must be mounted in this container"
+    )]
     Launcher(#[source] io::Error),
     #[error("cannot prepare {} for user {}: {source}; create it, owned by {}, or choose another", path.display(), owner.uid, owner.uid)]
     Directory { path: PathBuf, owner: Identity, source: io::Error },
@@ -36,29 +41,34 @@ pub enum GroundError {
 /// Makes the daemon's directories its own and gives up root.
 pub fn settle(config: &Config) -> Result<Ground, GroundError> {
     let launcher = probe::open_launcher().map_err(GroundError::Launcher)?;
+    let owner = if identity::is_root() {
+        Identity { uid: config.run_as.uid, gid: config.run_as.gid }
+    } else {
+        identity::current()
+    };
+    let cgroups = cgroup::claim(owner);
     if identity::is_root() {
-        let owner = Identity { uid: config.run_as.uid, gid: config.run_as.gid };
         // A workspace that somebody chose and that is not there is a mistake of theirs: found and named later.
         let make_workspace = match config.workspace_origin {
             Origin::Default => Some(&config.workspace_path),
             Origin::Explicit => None,
         };
-        for path in
-            [Some(&config.sessions_path), Some(&config.results_dir), make_workspace].into_iter().flatten()
-        {
+        for path in [Some(&config.sessions_path), make_workspace].into_iter().flatten() {
             make(path).map_err(|source| GroundError::Directory { path: path.clone(), owner, source })?;
         }
-        for path in [&config.workspace_path, &config.sessions_path, &config.results_dir] {
+        for path in [&config.workspace_path, &config.sessions_path] {
             give(path, owner).map_err(|source| GroundError::Directory {
                 path: path.clone(),
                 owner,
                 source,
             })?;
         }
+        // Runs go on without it, and the outbox, which tries again as that user, says what is wrong.
+        make(&config.results_dir).and_then(|()| give(&config.results_dir, owner)).ok();
         identity::become_for_good(owner).map_err(|source| GroundError::Become { to: owner, source })?;
     }
     identity::hide_memory().map_err(GroundError::Hide)?;
-    Ok(Ground { launcher })
+    Ok(Ground { launcher, cgroups })
 }
 
 fn make(path: &Path) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use protocol::ExitReason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Which signal ended the daemon.
@@ -17,6 +18,14 @@ impl Ended {
         match self {
             Self::Terminated => 143,
             Self::Interrupted => 130,
+        }
+    }
+
+    /// An interrupt comes from a person who has had enough; that is as normal an end as a daemon has.
+    pub const fn reason(self) -> ExitReason {
+        match self {
+            Self::Terminated => ExitReason::Sigterm,
+            Self::Interrupted => ExitReason::Normal,
         }
     }
 
@@ -45,5 +54,13 @@ impl Signals {
             _ = self.terminate.recv() => Ended::Terminated,
             _ = self.interrupt.recv() => Ended::Interrupted,
         }
+    }
+
+    /// The next one ends this process where it stands.
+    pub fn exit_at_the_next(mut self) {
+        tokio::spawn(async move {
+            let next = self.next().await;
+            std::process::exit(next.exit_code().into());
+        });
     }
 }

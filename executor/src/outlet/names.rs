@@ -1,8 +1,8 @@
 //! Our enums → those of the wire. Each match is complete, so that a new variant does not compile until it has a name.
 
-use sandbox::{outcome, program, usage};
+use sandbox::{outcome, program, tier, usage};
 
-use crate::run::record;
+use crate::run::{progress, record};
 
 pub(super) fn status(status: outcome::Status) -> protocol::Status {
     match status {
@@ -31,6 +31,13 @@ pub(super) fn cause(cause: outcome::Cause) -> protocol::Cause {
     }
 }
 
+pub(super) fn tier(tier: tier::Tier) -> protocol::IsolationTier {
+    match tier {
+        tier::Tier::Full => protocol::IsolationTier::Full,
+        tier::Tier::SharedProc => protocol::IsolationTier::SharedProc,
+    }
+}
+
 pub(super) fn language(language: program::Language) -> protocol::Language {
     match language {
         program::Language::Python => protocol::Language::Python,
@@ -41,6 +48,7 @@ pub(super) fn language(language: program::Language) -> protocol::Language {
 
 pub(super) fn memory_source(source: usage::MemorySource) -> protocol::MemorySource {
     match source {
+        usage::MemorySource::Cgroup => protocol::MemorySource::Cgroup,
         usage::MemorySource::Poller => protocol::MemorySource::Poller,
         usage::MemorySource::Rusage => protocol::MemorySource::Rusage,
         usage::MemorySource::NotMeasured => protocol::MemorySource::NotMeasured,
@@ -68,5 +76,40 @@ pub(super) fn change(change: record::Change) -> protocol::Change {
         record::Change::Created => protocol::Change::Created,
         record::Change::Modified => protocol::Change::Modified,
         record::Change::Unchanged => protocol::Change::Unchanged,
+    }
+}
+
+pub(super) fn callback(callback: record::Callback) -> protocol::Callback {
+    match callback {
+        record::Callback::Off => protocol::Callback::Off,
+        record::Callback::Journalled => protocol::Callback::Journalled,
+        record::Callback::NotDurable => protocol::Callback::NotDurable,
+    }
+}
+
+pub(super) fn phase(phase: progress::Phase) -> protocol::Phase {
+    match phase {
+        progress::Phase::Queue => protocol::Phase::Queue,
+        progress::Phase::Prepare => protocol::Phase::Prepare,
+        progress::Phase::Run => protocol::Phase::Run,
+        progress::Phase::Collect => protocol::Phase::Collect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_and_wire_use_the_same_words() {
+        use outcome::{Cause, Status};
+        for here in [Status::Success, Status::Failed, Status::Timeout, Status::Error, Status::Cancelled] {
+            assert_eq!(serde_json::to_value(status(here)).unwrap(), here.name());
+        }
+        for here in
+            [Cause::Exit, Cause::WallTimeout, Cause::ProcessLimit, Cause::DaemonShutdown, Cause::SandboxError]
+        {
+            assert_eq!(serde_json::to_value(cause(here)).unwrap(), here.name());
+        }
     }
 }

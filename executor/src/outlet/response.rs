@@ -6,7 +6,7 @@ use protocol::{Artifact, CauseDetail, ExecuteResponse, Metrics, PhasesMs};
 use sandbox::{limits::Bytes, outcome, usage::Usage};
 use serde_json::value::RawValue;
 
-use super::names;
+use super::{names, state::run_isolation};
 use crate::{
     artifacts::ArtifactRecord,
     run::record::{Phases, RunRecord},
@@ -30,6 +30,8 @@ pub fn response(record: &RunRecord) -> ExecuteResponse {
         metrics: metrics(record.execution_time, &record.usage, &record.phases),
         artifacts: record.artifacts.iter().map(artifact).collect(),
         artifacts_truncated: record.artifacts_truncated,
+        isolation: Some(run_isolation(&record.capabilities)),
+        callback: names::callback(record.callback),
     }
 }
 
@@ -37,7 +39,7 @@ fn cause_detail(detail: &outcome::CauseDetail) -> CauseDetail {
     CauseDetail { limit: detail.limit, observed: detail.observed, message: detail.message.clone() }
 }
 
-fn metrics(execution_time: Duration, usage: &Usage, phases: &Phases) -> Metrics {
+pub(super) fn metrics(execution_time: Duration, usage: &Usage, phases: &Phases) -> Metrics {
     Metrics {
         duration_ms: milliseconds(execution_time),
         cpu_time_ms: milliseconds(usage.cpu_time),
@@ -78,7 +80,7 @@ fn mib(bytes: Bytes) -> f64 {
     (bytes.0 as f64 / (1024.0 * 1024.0) * 100.0).ceil() / 100.0
 }
 
-fn hexadecimal(digest: &[u8]) -> String {
+pub fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a String takes every write");
         text
@@ -90,11 +92,12 @@ mod tests {
     use super::*;
     use crate::{
         job::Place,
-        run::record::{ArtifactKind, Change},
+        run::record::{ArtifactKind, Callback, Change},
     };
     use jiff::Timestamp;
     use sandbox::{
         capture::Captured,
+        host::{Capabilities, CgroupVersion, MemoryKeeper, ProcView, UserNamespaces},
         outcome::{Cause, Outcome, Status},
         program::Language,
         usage::{CpuSource, MemorySource},
@@ -104,6 +107,7 @@ mod tests {
         RunRecord {
             execution_id: "exec_1".to_owned(),
             place: Place::Container,
+            workspace: None,
             language: Language::Python,
             outcome: Outcome { status: Status::Success, exit_code: 0, cause: Cause::Exit, detail: None },
             stdout: Captured { text: "hi\n".to_owned(), truncated: false, bytes_total: 3 },
@@ -127,8 +131,17 @@ mod tests {
                 change: Change::Created,
                 sha256: Some([0xab; 32]),
                 created_at: Timestamp::from_second(0).unwrap(),
+                exact_path: None,
+                identity: crate::artifacts::Identity::default(),
             }],
             artifacts_truncated: false,
+            capabilities: Capabilities {
+                proc: ProcView::Shared,
+                user_namespaces: UserNamespaces::LeftToSeccomp,
+                memory: MemoryKeeper::Cgroup(CgroupVersion::V2),
+                binds_descriptors: true,
+            },
+            callback: Callback::Off,
             started_at: Timestamp::from_second(0).unwrap(),
             finished_at: Timestamp::from_second(1).unwrap(),
         }
@@ -148,6 +161,13 @@ mod tests {
         assert_eq!(metrics.duration_ms, 1.235);
         assert_eq!(metrics.phases_ms.run, metrics.duration_ms);
         assert_eq!(metrics.peak_memory_mb, 1.01);
+    }
+
+    #[test]
+    fn a_result_says_what_held_its_run() {
+        let isolation = serde_json::to_value(response(&record(None)).isolation).unwrap();
+        let expected = r#"{"tier":"shared-proc","seccomp":"on","cgroup":"v2","memory":"cgroup"}"#;
+        assert_eq!(isolation, serde_json::from_str::<serde_json::Value>(expected).unwrap());
     }
 
     #[test]

@@ -1,35 +1,51 @@
 //! The daemon's own state → `/health` and `/info`.
 
 use protocol::{
-    CgroupVersion, Info, IsolationState, IsolationTier, LanguageVersion, LimitRange, LimitsInForce,
-    MemoryWatch, Platform, ProcMount, SeccompState,
+    CgroupVersion, Info, IsolationState, LanguageVersion, LimitRange, LimitsInForce, MemoryWatch,
+    OutboxState, Platform, ProcMount, RunIsolation, SeccompState,
 };
-use sandbox::host::{Host, ProcView, UserNamespaces};
+use sandbox::host::{self, Capabilities, Host, MemoryKeeper, ProcView, UserNamespaces};
 use sandbox::limits::Bytes;
 
 use super::names;
 use crate::config::Config;
 use crate::intake::bounds;
+use crate::outbox::Counts;
 
 pub fn isolation(host: &Host) -> IsolationState {
-    let (tier, proc) = match host.facts.capabilities.proc {
-        ProcView::Private => (IsolationTier::Full, ProcMount::Private),
-        ProcView::Shared => (IsolationTier::SharedProc, ProcMount::Shared),
-    };
+    let capabilities = &host.facts.capabilities;
+    let RunIsolation { tier, seccomp, cgroup, memory } = run_isolation(capabilities);
     IsolationState {
         tier,
-        // The daemon does not start without them.
+        // The daemon does not start without these two.
         userns: true,
-        seccomp: SeccompState::Off,
-        proc,
-        disable_userns: match host.facts.capabilities.user_namespaces {
+        seccomp,
+        proc: match capabilities.proc {
+            ProcView::Private => ProcMount::Private,
+            ProcView::Shared => ProcMount::Shared,
+        },
+        disable_userns: match capabilities.user_namespaces {
             UserNamespaces::Disabled => true,
             UserNamespaces::LeftToSeccomp => false,
         },
-        cgroup: CgroupVersion::None,
-        memory: MemoryWatch::Poller,
+        cgroup,
+        memory,
         bwrap_version: Some(host.bwrap_version.clone()),
     }
+}
+
+/// The same words as in `/health`, for each result.
+pub fn run_isolation(capabilities: &Capabilities) -> RunIsolation {
+    let (cgroup, memory) = match capabilities.memory {
+        MemoryKeeper::Cgroup(host::CgroupVersion::V1) => (CgroupVersion::V1, MemoryWatch::Cgroup),
+        MemoryKeeper::Cgroup(host::CgroupVersion::V2) => (CgroupVersion::V2, MemoryWatch::Cgroup),
+        MemoryKeeper::Watcher => (CgroupVersion::None, MemoryWatch::Poller),
+    };
+    RunIsolation { tier: names::tier(capabilities.tier()), seccomp: SeccompState::On, cgroup, memory }
+}
+
+pub fn outbox(counts: Counts) -> OutboxState {
+    OutboxState { pending: counts.pending as u64, set_aside: counts.set_aside as u64, let_go: counts.let_go }
 }
 
 pub fn info(config: &Config, host: &Host) -> Info {

@@ -10,7 +10,7 @@ const BEGIN: &str = "===SANDBOX_RESULT===";
 const END: &str = "===SANDBOX_RESULT_END===";
 
 /// Takes the value out of `stdout`. Leaves it untouched when there is no pair, or no JSON in it.
-pub(super) fn take(stdout: &mut String) -> Option<Box<RawValue>> {
+pub fn take(stdout: &mut String) -> Option<Box<RawValue>> {
     let end = stdout.rfind(END)?;
     let begin = stdout[..end].rfind(BEGIN)?;
     let value = stdout[begin + BEGIN.len()..end].trim();

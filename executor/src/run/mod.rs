@@ -3,12 +3,16 @@
 //! | file | what it does |
 //! |---|---|
 //! | `pipeline.rs` | the road of one execution, on one screen |
-//! | `registry.rs` | which executions there are, and how each ends |
+//! | `execution.rs` | one execution, as others see it |
+//! | `registry.rs` | which executions there are, and which there were |
+//! | `progress.rs` | where a run is at this moment |
 //! | `record.rs` | what is known of a finished one |
 //! | `markers.rs` | a value that was returned by printing it |
 
-mod markers;
+pub mod execution;
+pub mod markers;
 mod pipeline;
+pub mod progress;
 pub mod record;
 pub mod registry;
 
@@ -20,9 +24,13 @@ use tracing::Instrument;
 
 use crate::admission::{Admission, Refused};
 use crate::job::Job;
+use crate::lifecycle::heartbeat::Heartbeats;
+use crate::outbox::{Entry, Outbox};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{events, spans};
 use crate::workspaces::Workspaces;
-use registry::{Entered, Execution, Registry, State};
+use execution::{Execution, Origin, State};
+use registry::{Entered, Registry};
 
 /// What a run needs of the daemon. One for all runs.
 #[derive(Debug)]
@@ -31,6 +39,10 @@ pub struct Parts {
     pub workspaces: Workspaces,
     pub admission: Admission,
     pub registry: Registry,
+    pub outbox: Outbox,
+    /// `None`: there is no control plane.
+    pub heartbeats: Option<Heartbeats>,
+    pub metrics: Metrics,
 }
 
 /// Why there is no execution.
@@ -40,27 +52,96 @@ pub enum SubmitError {
     Refused(#[from] Refused),
     #[error("{id} was used for another request; these fields differ: {}", fields.iter().cloned().collect::<Vec<_>>().join(", "))]
     Duplicate { id: String, fields: BTreeSet<String> },
+    #[error("{id} was used before, and its result still waits for the control plane; use another id")]
+    Undelivered { id: String },
+}
+
+/// What a request came to.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It runs, or has run, in this daemon.
+    Execution(Arc<Execution>),
+    /// It ran in an earlier one, or too long ago to be remembered, and its result still waits for the control plane.
+    Stored(Box<Entry>),
+}
+
+/// What the caller wants to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    Over,
+    /// That a crash of the daemon cannot make it unheard of. It is done then, whoever stays.
+    Accepted,
 }
 
 /// Starts an execution, or finds the one that this request has started before.
-pub fn submit(parts: &Arc<Parts>, job: Job, request_id: &str) -> Result<Arc<Execution>, SubmitError> {
+pub async fn submit(
+    parts: &Arc<Parts>,
+    job: Job,
+    origin: &Origin,
+    until: Until,
+) -> Result<Submitted, SubmitError> {
     let id = job.program.execution_id.clone();
-    let (execution, stopped) = match parts.registry.enter(&id, &job.fingerprint) {
+    if parts.registry.find(&id).is_none()
+        && let Some(stored) = stored(parts, &job).await?
+    {
+        return Ok(Submitted::Stored(stored));
+    }
+    let execution = begin(parts, job, origin, until)?;
+    if until == Until::Accepted {
+        execution.journalled().await;
+    }
+    Ok(Submitted::Execution(execution))
+}
+
+/// A result of this very request that the control plane does not have yet.
+async fn stored(parts: &Parts, job: &Job) -> Result<Option<Box<Entry>>, SubmitError> {
+    let id = &job.program.execution_id;
+    if !parts.outbox.holds(id) {
+        return Ok(None);
+    }
+    let Some(entry) = parts.outbox.stored(id).await else {
+        // It may have been delivered just now; then it is as good as forgotten.
+        let held = parts.outbox.holds(id);
+        return if held { Err(SubmitError::Undelivered { id: id.clone() }) } else { Ok(None) };
+    };
+    let fields = entry.run.differing(&job.fingerprint);
+    if fields.is_empty() {
+        Ok(Some(Box::new(entry)))
+    } else {
+        Err(SubmitError::Duplicate { id: id.clone(), fields })
+    }
+}
+
+fn begin(parts: &Arc<Parts>, job: Job, origin: &Origin, until: Until) -> Result<Arc<Execution>, SubmitError> {
+    let id = job.program.execution_id.clone();
+    let (execution, stopped) = match parts.registry.enter(&id, &job.fingerprint, origin) {
         Entered::New(execution, stopped) => (execution, stopped),
-        Entered::Known(execution) => return Ok(execution),
+        Entered::Known(execution) => {
+            if until == Until::Accepted {
+                execution.promise();
+            }
+            return Ok(execution);
+        }
         Entered::Conflict(fields) => return Err(SubmitError::Duplicate { id, fields }),
     };
+    if until == Until::Accepted {
+        execution.promise();
+    }
     let waiting = parts.admission.submit(job.place.clone()).inspect_err(|refused| {
         parts.registry.forget(&id);
         // Somebody may have attached to it in between.
         execution.become_(State::Refused(*refused));
     })?;
+    // It is new, so nobody else has set it.
+    execution.seat.set(waiting.id()).ok();
 
-    let span = spans::execution(&id, request_id);
+    let span = spans::execution(&id, &origin.request_id);
+    let pledge = parts.outbox.begin(execution.label(), parts.host.facts.capabilities);
+    let beating = parts.heartbeats.as_ref().map(|heartbeats| heartbeats.begin(Arc::clone(&execution)));
     let ending = Ending { parts: Arc::clone(parts), execution: Arc::clone(&execution) };
     let run = async move {
-        let on_start = || ending.execution.become_(State::Running);
-        let ended = pipeline::road(&ending.parts, job, waiting, stopped, on_start).await;
+        let road = pipeline::Road { parts: &ending.parts, execution: &ending.execution };
+        let ended = road.travel(job, waiting, stopped, pledge, beating).await;
         ending.with(ended);
     };
     tokio::spawn(run.instrument(span));
@@ -79,7 +160,7 @@ impl Ending {
         match ended {
             Ok(record) => {
                 record.log();
-                registry.remember(&record);
+                registry.remember(&record, self.execution.progress.kept_bytes());
                 self.execution.become_(State::Done(Arc::new(record)));
             }
             Err(refused) => {

@@ -1,91 +1,170 @@
-//! The road of one execution: admitted, prepared, run, judged, collected, recorded.
+//! The road of one execution: admitted, prepared, run, judged, collected, recorded, journalled.
 //!
-//! Read [`road`] from top to bottom. Each step either goes on or ends the run with a record that says why; whatever was
+//! Read [`Road`] from top to bottom. Each step either goes on or ends the run with a record that says why; whatever was
 //! taken (a slot, a workspace, a sandbox) is given back by its owner's drop on every path. The run is a task of its own: the
 //! caller that asked for it may leave, the run goes on.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sandbox::facts::Reported;
+use sandbox::host::Capabilities;
 use sandbox::outcome::{self, Outcome};
 use sandbox::prepare::{self, PrepareError};
-use sandbox::stop::Stopped;
+use sandbox::stop::{Stop, Stopped};
 use sandbox::supervise::Finished;
 
 use crate::admission::{Refused, Ticket, Waiting};
 use crate::artifacts::{self, Bounds, Manifest, Snapshot};
 use crate::job::{Job, Place};
+use crate::lifecycle::heartbeat::Beating;
+use crate::outbox::{Pledge, Quiet};
+use crate::run::execution::{Execution, State};
 use crate::run::record::{Phases, RunRecord};
 use crate::run::{Parts, markers};
 use crate::telemetry::events;
 use crate::workspaces::{Left, WorkspaceError};
 
-/// Runs a job that was let in.
-///
-/// # Errors
-/// It waited in the queue, and then the daemon shut down: nothing was run.
-pub(super) async fn road(
-    parts: &Parts,
-    job: Job,
-    waiting: Waiting,
-    mut stopped: Stopped,
-    on_start: impl FnOnce(),
-) -> Result<RunRecord, Refused> {
-    let mut draft = Draft::new(&job);
+/// One execution on its way.
+pub(super) struct Road<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) execution: &'a Execution,
+}
 
-    // 3. admit: wait for a slot, or for somebody who no longer wants it.
-    let ticket: Ticket = tokio::select! {
-        admitted = waiting.admitted() => admitted?,
-        Some(stop) = stopped.wanted() => return Ok(draft.ended(outcome::never_ran(stop))),
-    };
-    draft.phases.queue = draft.lap();
-    on_start();
+impl Road<'_> {
+    /// Runs a job that was let in. Its record is in the journal when this is over.
+    ///
+    /// # Errors
+    /// It waited in the queue, and then the daemon shut down: nothing was run.
+    pub(super) async fn travel(
+        self,
+        job: Job,
+        waiting: Waiting,
+        stopped: Stopped,
+        mut pledge: Pledge,
+        beating: Option<Beating>,
+    ) -> Result<RunRecord, Refused> {
+        if self.execution.is_promised() {
+            pledge.written().await;
+            self.execution.note_journalled();
+        }
+        match self.until_over(job, waiting, stopped, &mut pledge).await {
+            Ok(mut record) => {
+                // 10. journal.
+                pledge.keep(&mut record, silence(beating)).await;
+                Ok(record)
+            }
+            Err(refused) => {
+                pledge.withdraw().await;
+                Err(refused)
+            }
+        }
+    }
 
-    // 4, 5. plan and prepare. The workspace is looked at meanwhile: no user code runs yet.
-    let workspace = match parts.workspaces.checkout(&job.place, &job.program.execution_id) {
-        Ok(workspace) => workspace,
-        Err(error) => return Ok(draft.not_started(Stage::Workspace(error))),
-    };
-    let Some(installed) = parts.host.language(job.program.language) else {
-        return Ok(draft.not_started(Stage::LanguageMissing));
-    };
-    let (before, prepared) = tokio::join!(
-        snapshot(&job.place, workspace.dir.try_clone()),
-        prepare::prepare(&parts.host, &installed.runtime, &job.limits, &workspace.dir),
-    );
-    draft.phases.prepare = draft.lap();
-    let prepared = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => return Ok(draft.not_started(Stage::Prepare(error))),
-    };
+    async fn until_over(
+        &self,
+        job: Job,
+        waiting: Waiting,
+        mut stopped: Stopped,
+        pledge: &mut Pledge,
+    ) -> Result<RunRecord, Refused> {
+        let mut draft = Draft::new(&job, self.parts.host.facts.capabilities);
 
-    // 6, 7. start, and judge what was seen.
-    tracing::info!(
-        language = job.program.language.name(),
-        place = job.place.kind(),
-        "{}",
-        events::EXECUTION_STARTED
-    );
-    let finished = match prepared.start(job.program, stopped).finish().await {
-        Ok(finished) => finished,
-        Err(bug) => return Ok(draft.not_started(Stage::Supervisor(bug))),
-    };
-    draft.phases.start = finished.start_took;
-    draft.phases.run = finished.facts.wall;
-    let outcome = outcome::judge(&finished.facts);
+        // 3. admit: wait for a slot, or for somebody who no longer wants it.
+        let mut admitted = pin!(waiting.admitted());
+        let mut journalled = false;
+        let ticket: Ticket = loop {
+            tokio::select! {
+                admitted = &mut admitted => match admitted {
+                    Ok(ticket) => break ticket,
+                    // Somebody was told that it will be done: it ends like a run, and the control plane hears of it.
+                    Err(_) if self.execution.is_promised() => {
+                        return Ok(draft.ended(outcome::never_ran(Stop::DaemonShutdown)));
+                    }
+                    Err(refused) => return Err(refused),
+                },
+                Some(stop) = stopped.wanted() => return Ok(draft.ended(outcome::never_ran(stop))),
+                () = pledge.written(), if !journalled => {
+                    journalled = true;
+                    self.execution.note_journalled();
+                }
+            }
+        };
+        draft.phases.queue = draft.lap();
+        self.execution.become_(State::Running);
 
-    // 8. collect, now that nobody writes any more.
-    let manifest = collect(workspace.dir.try_clone(), before).await;
-    draft.phases.collect = draft.lap().saturating_sub(draft.phases.start + draft.phases.run);
-    let empty = manifest.as_ref().is_some_and(|manifest| manifest.artifacts.is_empty());
-    workspace.release(if empty { Left::Nothing } else { Left::Artifacts });
-    drop(ticket);
+        // 4, 5. plan and prepare. The workspace is looked at meanwhile: no user code runs yet.
+        self.execution.progress.prepares();
+        let workspace = match self.parts.workspaces.checkout(&job.place, &job.program.execution_id) {
+            Ok(workspace) => workspace,
+            Err(error) => return Ok(draft.not_started(Stage::Workspace(error))),
+        };
+        draft.record.workspace = Some(workspace.path.clone());
+        let Some(installed) = self.parts.host.language(job.program.language) else {
+            return Ok(draft.not_started(Stage::LanguageMissing));
+        };
+        let (before, prepared) = tokio::join!(
+            snapshot(&job.place, workspace.dir.try_clone()),
+            prepare::prepare(&self.parts.host, &installed.runtime, &job.limits, &workspace.dir),
+        );
+        draft.phases.prepare = draft.lap();
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(draft.not_started(Stage::Prepare(error))),
+        };
 
-    // 9. record.
-    Ok(draft.finished(outcome, finished, manifest))
+        // Half a sandbox is nobody's to take down, so whoever wants this one to end has waited for it.
+        if let Some(stop) = stopped.already() {
+            drop(prepared);
+            return Ok(draft.ended(outcome::never_ran(stop)));
+        }
+
+        // 6, 7. start, and judge what was seen.
+        tracing::info!(
+            language = job.program.language.name(),
+            place = job.place.kind(),
+            "{}",
+            events::EXECUTION_STARTED
+        );
+        pledge.written().await;
+        self.execution.note_journalled();
+        let running = prepared.start(job.program, stopped);
+        self.execution.progress.runs(running.live());
+        let finished = tokio::select! {
+            finished = running.finish() => finished,
+            never = pledge.follow(&self.execution.progress) => match never {},
+        };
+        self.execution.progress.collects();
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(bug) => return Ok(draft.not_started(Stage::Supervisor(bug))),
+        };
+        draft.phases.start = finished.start_took;
+        draft.phases.run = finished.facts.wall;
+        let outcome = outcome::judge(&finished.facts);
+
+        // 8. collect, now that nobody writes any more.
+        let manifest = collect(workspace.dir.try_clone(), before).await;
+        draft.phases.collect = draft.lap().saturating_sub(draft.phases.start + draft.phases.run);
+        let empty = manifest.as_ref().is_some_and(|manifest| manifest.artifacts.is_empty());
+        workspace.release(if empty { Left::Nothing } else { Left::Artifacts });
+        drop(ticket);
+
+        // 9. record.
+        Ok(draft.finished(outcome, finished, manifest))
+    }
+}
+
+/// Ends when the control plane hears no more heartbeats of this run.
+fn silence(beating: Option<Beating>) -> Quiet {
+    Box::pin(async move {
+        if let Some(beating) = beating {
+            beating.silent().await;
+        }
+    })
 }
 
 /// A workspace that was just made is empty; any other is walked, which blocks.
@@ -121,9 +200,9 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(job: &Job) -> Self {
+    fn new(job: &Job, capabilities: Capabilities) -> Self {
         Self {
-            record: RunRecord::of(job, Timestamp::now()),
+            record: RunRecord::of(job, capabilities, Timestamp::now()),
             phases: Phases::default(),
             since: Instant::now(),
         }

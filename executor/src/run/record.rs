@@ -2,10 +2,12 @@
 //!
 //! Answers, callbacks and lookups are views of it; the wire form is made in `outlet`, and nothing of the wire is here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sandbox::capture::Captured;
+use sandbox::host::Capabilities;
 use sandbox::outcome::{self, Outcome, Status};
 use sandbox::program::Language;
 use sandbox::usage::Usage;
@@ -19,6 +21,8 @@ use crate::telemetry::events;
 pub struct RunRecord {
     pub execution_id: String,
     pub place: Place,
+    /// Where it ran, for who wants to open that directory again; `None` when it got none.
+    pub workspace: Option<PathBuf>,
     pub language: Language,
     pub outcome: Outcome,
     pub stdout: Captured,
@@ -32,16 +36,20 @@ pub struct RunRecord {
     /// Sorted by path.
     pub artifacts: Vec<ArtifactRecord>,
     pub artifacts_truncated: bool,
+    /// What held it, or would have.
+    pub capabilities: Capabilities,
+    pub callback: Callback,
     pub started_at: Timestamp,
     pub finished_at: Timestamp,
 }
 
 impl RunRecord {
     /// Of a job that has done nothing yet.
-    pub(super) fn of(job: &Job, now: Timestamp) -> Self {
+    pub(super) fn of(job: &Job, capabilities: Capabilities, now: Timestamp) -> Self {
         Self {
             execution_id: job.program.execution_id.clone(),
             place: job.place.clone(),
+            workspace: None,
             language: job.program.language,
             outcome: outcome::sandbox_error("the execution has not ended".into()),
             stdout: Captured::default(),
@@ -52,6 +60,8 @@ impl RunRecord {
             phases: Phases::default(),
             artifacts: Vec::new(),
             artifacts_truncated: false,
+            capabilities,
+            callback: Callback::Off,
             started_at: now,
             finished_at: now,
         }
@@ -81,7 +91,8 @@ impl RunRecord {
     pub(super) fn log(&self) {
         let Outcome { status, cause, exit_code, .. } = self.outcome;
         let duration_ms = u64::try_from(self.execution_time.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(?status, ?cause, exit_code, duration_ms, "{}", events::EXECUTION_COMPLETED);
+        let (status, cause) = (status.name(), cause.name());
+        tracing::info!(status, cause, exit_code, duration_ms, "{}", events::EXECUTION_COMPLETED);
     }
 }
 
@@ -93,6 +104,17 @@ pub struct Phases {
     pub start: Duration,
     pub run: Duration,
     pub collect: Duration,
+}
+
+/// Whether the control plane will hear of this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callback {
+    /// There is no control plane.
+    Off,
+    /// The result is on disk.
+    Journalled,
+    /// It could not be written, and waits in memory.
+    NotDurable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

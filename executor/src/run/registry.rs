@@ -1,78 +1,23 @@
-//! The executions this daemon knows: those under way, and the last ones that are over.
+//! The executions this daemon knows: those under way, the last ones that are over, and when the others were forgotten.
 //!
-//! ```text
-//! enter ──► Queued ──► Running ──► Done(record) ──► forgotten, oldest first, when there are too many
-//!              └──────────┴──► Refused / Lost ──► forgotten at once
-//! ```
-//!
-//! The run's own task is the only one that moves an execution on ([`Execution::become_`]); everybody else looks
-//! ([`Execution::over`]) or asks it to stop. An id stands for one request: the same request attaches to it, another one is
-//! told so. The lock is held for a look, never across an await.
+//! An id stands for one request: the same request attaches to it, another one is told so. Finished ones are bounded in number
+//! and in what they said; the oldest go first, and their ids are kept a while longer, so that whoever asks late learns that he
+//! is late. The lock is held for a look, never across an await.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use sandbox::limits::Bytes;
-use sandbox::stop::{self, Stop, Stopped, Stopper};
-use tokio::sync::watch;
+use sandbox::stop::{Stop, Stopped};
 
-use crate::admission::Refused;
 use crate::job::Fingerprint;
+use crate::run::execution::{Execution, Origin};
 use crate::run::record::RunRecord;
 
-/// How many finished executions are remembered, and how much of their output.
-const REMEMBERED: usize = 1000;
-const REMEMBERED_BYTES: Bytes = Bytes::mib(32);
-
-#[derive(Debug, Clone)]
-pub enum State {
-    Queued,
-    Running,
-    Done(Arc<RunRecord>),
-    /// It waited, and then the daemon shut down.
-    Refused(Refused),
-    /// The task that ran it is gone: a bug of ours.
-    Lost,
-}
-
-/// One execution, as everybody but its own task sees it.
-#[derive(Debug)]
-pub struct Execution {
-    pub id: String,
-    fingerprint: Fingerprint,
-    stopper: Stopper,
-    state: watch::Sender<State>,
-}
-
-impl Execution {
-    pub(super) fn become_(&self, state: State) {
-        self.state.send_replace(state);
-    }
-
-    /// Is its end still to come?
-    pub(super) fn is_open(&self) -> bool {
-        match *self.state.borrow() {
-            State::Queued | State::Running => true,
-            State::Done(_) | State::Refused(_) | State::Lost => false,
-        }
-    }
-
-    /// Asks it to end. The first reason counts.
-    pub fn stop(&self, why: Stop) {
-        self.stopper.stop(why);
-    }
-
-    /// Waits until nothing about it will change any more.
-    pub async fn over(&self) -> State {
-        let mut state = self.state.subscribe();
-        let over = |state: &State| match state {
-            State::Queued | State::Running => false,
-            State::Done(_) | State::Refused(_) | State::Lost => true,
-        };
-        // The sender is in `self`, so it cannot be gone.
-        state.wait_for(over).await.map_or(State::Lost, |state| state.clone())
-    }
-}
+/// How many ids of forgotten executions are kept.
+const TOMBSTONES: usize = 10_000;
 
 /// What an id turned out to be.
 #[derive(Debug)]
@@ -84,9 +29,23 @@ pub enum Entered {
     Conflict(BTreeSet<String>),
 }
 
-#[derive(Debug, Default)]
+/// How much of finished executions is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    pub executions: NonZeroUsize,
+    pub bytes: Bytes,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { executions: NonZeroUsize::MIN.saturating_add(999), bytes: Bytes::mib(32) }
+    }
+}
+
+#[derive(Debug)]
 pub struct Registry {
     inner: Mutex<Inner>,
+    retention: Retention,
 }
 
 #[derive(Debug, Default)]
@@ -95,28 +54,39 @@ struct Inner {
     /// Finished ones, oldest first, with what they cost.
     finished: VecDeque<(String, u64)>,
     bytes: u64,
+    forgotten: HashMap<String, Timestamp>,
+    /// The same, oldest first.
+    order: VecDeque<String>,
 }
 
 impl Registry {
-    pub fn enter(&self, id: &str, fingerprint: &Fingerprint) -> Entered {
+    pub fn new(retention: Retention) -> Self {
+        Self { inner: Mutex::default(), retention }
+    }
+
+    pub fn enter(&self, id: &str, fingerprint: &Fingerprint, origin: &Origin) -> Entered {
         let mut inner = self.lock();
         if let Some(known) = inner.executions.get(id) {
-            let differing = differing(&known.fingerprint, fingerprint);
+            let differing = known.fingerprint.differing(fingerprint);
             return if differing.is_empty() {
                 Entered::Known(Arc::clone(known))
             } else {
                 Entered::Conflict(differing)
             };
         }
-        let (stopper, stopped) = stop::switch();
-        let execution = Arc::new(Execution {
-            id: id.to_owned(),
-            fingerprint: fingerprint.clone(),
-            stopper,
-            state: watch::Sender::new(State::Queued),
-        });
+        let (execution, stopped) = Execution::new(id, fingerprint, origin);
         inner.executions.insert(id.to_owned(), Arc::clone(&execution));
         Entered::New(execution, stopped)
+    }
+
+    /// The execution with this id, as long as it is remembered.
+    pub fn find(&self, id: &str) -> Option<Arc<Execution>> {
+        self.lock().executions.get(id).cloned()
+    }
+
+    /// When an execution that is over was forgotten, if that was not too long ago.
+    pub fn forgotten_at(&self, id: &str) -> Option<Timestamp> {
+        self.lock().forgotten.get(id).copied()
     }
 
     /// It never became a run; its id is free again.
@@ -124,20 +94,31 @@ impl Registry {
         self.lock().executions.remove(id);
     }
 
-    /// It is over and may be asked for, until there are too many.
-    pub fn remember(&self, record: &RunRecord) {
+    /// It is over and may be asked for, until there are too many. `kept`: bytes that are kept beside the record.
+    pub fn remember(&self, record: &RunRecord, kept: u64) {
+        let now = Timestamp::now();
         let mut inner = self.lock();
-        let bytes = record.output_bytes() as u64;
+        let bytes = record.output_bytes() as u64 + kept;
         inner.finished.push_back((record.execution_id.clone(), bytes));
         inner.bytes += bytes;
         // The newest stays whatever it costs: its caller is only now reading it.
         while inner.finished.len() > 1
-            && (inner.finished.len() > REMEMBERED || inner.bytes > REMEMBERED_BYTES.0)
+            && (inner.finished.len() > self.retention.executions.get()
+                || inner.bytes > self.retention.bytes.0)
         {
             if let Some((id, bytes)) = inner.finished.pop_front() {
                 inner.bytes -= bytes;
                 inner.executions.remove(&id);
+                inner.bury(id, now);
             }
+        }
+    }
+
+    /// Waits until every execution is over.
+    pub async fn all_over(&self) {
+        let executions: Vec<_> = self.lock().executions.values().cloned().collect();
+        for execution in executions {
+            execution.over().await;
         }
     }
 
@@ -154,10 +135,17 @@ impl Registry {
     }
 }
 
-fn differing(one: &Fingerprint, other: &Fingerprint) -> BTreeSet<String> {
-    let one: BTreeSet<_> = one.0.iter().collect();
-    let other: BTreeSet<_> = other.0.iter().collect();
-    one.symmetric_difference(&other).map(|(field, _)| field.clone()).collect()
+impl Inner {
+    fn bury(&mut self, id: String, now: Timestamp) {
+        if self.forgotten.insert(id.clone(), now).is_none() {
+            self.order.push_back(id);
+        }
+        if self.order.len() > TOMBSTONES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.forgotten.remove(&oldest);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -168,12 +156,16 @@ mod tests {
         Fingerprint(vec![("code".into(), [code; 32]), ("language".into(), [0; 32])])
     }
 
+    fn origin() -> Origin {
+        Origin::new("request", None)
+    }
+
     #[test]
     fn the_same_request_attaches_and_another_one_is_told_what_differs() {
-        let registry = Registry::default();
-        assert!(matches!(registry.enter("exec_a", &fingerprint(1)), Entered::New(..)));
-        assert!(matches!(registry.enter("exec_a", &fingerprint(1)), Entered::Known(_)));
-        match registry.enter("exec_a", &fingerprint(2)) {
+        let registry = Registry::new(Retention::default());
+        assert!(matches!(registry.enter("exec_a", &fingerprint(1), &origin()), Entered::New(..)));
+        assert!(matches!(registry.enter("exec_a", &fingerprint(1), &origin()), Entered::Known(_)));
+        match registry.enter("exec_a", &fingerprint(2), &origin()) {
             Entered::Conflict(fields) => assert_eq!(fields.into_iter().collect::<Vec<_>>(), ["code"]),
             other @ (Entered::New(..) | Entered::Known(_)) => panic!("{other:?}"),
         }
@@ -181,9 +173,10 @@ mod tests {
 
     #[test]
     fn an_id_that_never_ran_is_free_again() {
-        let registry = Registry::default();
-        assert!(matches!(registry.enter("exec_a", &fingerprint(1)), Entered::New(..)));
+        let registry = Registry::new(Retention::default());
+        assert!(matches!(registry.enter("exec_a", &fingerprint(1), &origin()), Entered::New(..)));
         registry.forget("exec_a");
-        assert!(matches!(registry.enter("exec_a", &fingerprint(2)), Entered::New(..)));
+        assert!(registry.find("exec_a").is_none() && registry.forgotten_at("exec_a").is_none());
+        assert!(matches!(registry.enter("exec_a", &fingerprint(2), &origin()), Entered::New(..)));
     }
 }

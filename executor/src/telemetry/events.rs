@@ -32,13 +32,35 @@ events! {
     EXECUTION_FAILED = "execution_failed", "error", ["stage", "error"], "we could not run the program";
     EXECUTION_REFUSED = "execution_refused", "info", ["error_code", "reason"], "a request was not admitted";
     CALLBACK_DELIVERED = "callback_delivered", "info", ["attempts", "http_status"], "the control plane has the result";
-    CALLBACK_DEFERRED = "callback_deferred", "warn", ["attempts", "error", "retry_in_ms"],
+    CALLBACK_DEFERRED = "callback_deferred", "warn", ["attempts", "error", "retry_in_ms", "suppressed"],
         "a delivery failed and will be tried again";
-    CALLBACK_SET_ASIDE = "callback_set_aside", "error", ["http_status", "path"],
-        "the control plane will not take this result; it is kept for a person to look at";
+    CALLBACK_SET_ASIDE = "callback_set_aside", "error", ["http_status", "error"],
+        "the control plane will not take this result, or its file is damaged; it is kept for a person to look at";
+    CALLBACK_LET_GO = "callback_let_go", "error", ["reason", "error"],
+        "a result was never delivered and is gone: it was too old, or there was no room for it";
+    JOURNAL_FAILED = "journal_failed", "error", ["path", "error"],
+        "RESULTS_DIR cannot be written to: results are delivered only as long as the daemon lives";
+    OUTBOX_TAKEN_OVER = "outbox_taken_over", "info", ["pending", "crashed"],
+        "results of an earlier daemon wait in RESULTS_DIR and are delivered now; that many of its runs died with it";
+    STRAYS_ENDED = "strays_ended", "warn", ["count"],
+        "processes of sandboxes that an earlier daemon did not live to finish building were ended";
+    FOREIGN_FILES = "foreign_files", "warn", ["count", "example"],
+        "RESULTS_DIR holds files that are not results; they are left alone";
+    TOKEN_NOT_RENEWED = "token_not_renewed", "warn", ["error"],
+        "the control plane refused the token, and its file could not be read again; the old one stays in use";
+    READY_REPORTED = "ready_reported", "info", ["attempts"], "the control plane knows that this container is ready";
+    READY_DEFERRED = "ready_deferred", "warn", ["error", "retry_in_ms"],
+        "the control plane could not be told that this container is ready; it will be told again";
+    EXIT_REPORTED = "exit_reported", "info", [], "the control plane knows that this container is gone";
+    EXIT_UNREPORTED = "exit_unreported", "warn", ["error"],
+        "the control plane could not be told that this container is gone";
     LIFECYCLE_CHANGED = "lifecycle_changed", "info", ["from", "to", "reason"], "the daemon starts, serves, drains or ends";
     HEARTBEAT_MISSED = "heartbeat_missed", "warn", ["error", "suppressed"], "a heartbeat did not arrive; the run goes on";
     CLEANUP_FAILED = "cleanup_failed", "error", ["path", "error"], "something of a run is left behind";
+    DOWNLOAD_BROKEN_OFF = "download_broken_off", "warn", ["execution_id", "error"],
+        "an artifact changed while it was sent: the connection was closed, so that nobody takes what was sent for the whole";
+    DOWNLOAD_FAILED = "download_failed", "error", ["execution_id", "error"],
+        "an artifact could not be read, and it is not the program's doing";
     SERVER_LISTENING = "server_listening", "info", ["address", "max_connections"], "connections are accepted";
     ACCEPT_FAILED = "accept_failed", "warn", ["error", "suppressed"],
         "a connection could not be accepted, often for want of file descriptors";

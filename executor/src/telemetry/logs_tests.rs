@@ -81,6 +81,7 @@ fn the_ids_of_a_run_are_there_even_when_only_errors_are_logged() {
 
 const HOSTILE: &str = "a\n{\"level\":\"error\"}\r\u{1b}[31m\u{9b}31m\u{2028}\u{202e}\"\\ \0";
 
+// LG-02
 #[test]
 fn no_value_can_break_a_line_or_reach_the_terminal() {
     for format in [LogFormat::Json, LogFormat::Text] {
@@ -105,6 +106,7 @@ fn a_text_line_reads_from_left_to_right() {
     assert_eq!(rest, "INFO  cleanup_failed container_id=container-1 path=\"/tmp/a b\" count=2 empty=\"\"\n");
 }
 
+// LG-02
 #[test]
 fn a_long_value_is_cut_and_its_length_told() {
     let long = "ü".repeat(500_000);

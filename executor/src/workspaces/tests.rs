@@ -180,6 +180,7 @@ fn a_replaced_container_workspace_is_refused() {
     assert!(refused(), "another directory");
 }
 
+// LG-07
 #[tokio::test]
 async fn two_fresh_workspaces_of_one_execution_id_are_two_directories() {
     let scene = scene();

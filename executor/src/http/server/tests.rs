@@ -335,6 +335,7 @@ async fn a_panicking_handler_costs_one_connection() {
     until(&mut next, "hello").await;
 }
 
+// HT-06
 #[tokio::test]
 async fn want_of_descriptors_does_not_spin_and_a_lost_client_does_not_pause() {
     const EMFILE: i32 = 24;
