@@ -27,6 +27,7 @@ fn refusals(daemon: &Daemon) -> Vec<(u16, Answer)> {
     ]
 }
 
+// LG-05
 #[test]
 fn each_refusal_has_all_five_fields_and_tells_nothing_of_the_inside() {
     let daemon = Settings::new().set("MAX_REQUEST_BYTES", 65_536).start();

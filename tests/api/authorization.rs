@@ -8,6 +8,7 @@ use crate::raw::Conversation;
 const TOKEN: &str = "canary-of-the-api-token-5d41402abc";
 const GOOD: &[u8] = br#"{"code":"true","language":"shell"}"#;
 
+// HT-08
 #[test]
 fn each_wrong_form_of_the_token_gets_the_same_401_and_the_right_one_is_let_in() {
     let daemon = Settings::new().with_api_token(TOKEN).set("LOG_LEVEL", "trace").start();

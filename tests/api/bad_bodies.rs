@@ -9,6 +9,7 @@ use crate::raw::{Conversation, post_with};
 
 const GOOD: &str = r#"{"code":"true","language":"shell"}"#;
 
+// IN-02
 #[test]
 fn what_is_not_one_json_object_in_utf_8_is_refused_as_a_whole() {
     let daemon = Daemon::default_settings();
@@ -55,6 +56,7 @@ fn what_is_not_one_json_object_in_utf_8_is_refused_as_a_whole() {
     quiet.still(&daemon);
 }
 
+// IN-12
 #[test]
 fn a_body_that_is_not_declared_as_plain_json_is_415_and_never_unpacked() {
     let daemon = Daemon::default_settings();
@@ -92,6 +94,7 @@ fn a_body_that_is_not_declared_as_plain_json_is_415_and_never_unpacked() {
     }
 }
 
+// HT-03
 #[test]
 fn a_declared_size_beyond_the_limit_is_refused_before_a_byte_of_it_is_sent() {
     let daemon = Settings::new().set("MAX_REQUEST_BYTES", 65_536).start();
@@ -121,6 +124,7 @@ fn a_declared_size_beyond_the_limit_is_refused_before_a_byte_of_it_is_sent() {
     assert_eq!((at(65_536), at(65_537)), (200, 413));
 }
 
+// HT-03
 #[test]
 fn a_body_without_a_declared_size_is_refused_when_it_grows_beyond_the_limit() {
     let daemon = Settings::new().set("MAX_REQUEST_BYTES", 65_536).start();
@@ -145,6 +149,7 @@ fn a_body_without_a_declared_size_is_refused_when_it_grows_beyond_the_limit() {
     quiet.still(&daemon);
 }
 
+// HT-03
 #[test]
 fn a_body_of_64_mib_is_refused_and_costs_no_memory() {
     // The growth of its memory is part of what is checked when the daemon ends.

@@ -60,6 +60,7 @@ fn all_refused(daemon: &Daemon, field: &str, values: &[&str]) {
     }
 }
 
+// IN-02
 #[test]
 fn every_wrong_field_is_named_in_one_answer_with_the_nearest_name_for_a_typo() {
     let daemon = Daemon::default_settings();
@@ -96,6 +97,7 @@ fn every_wrong_field_is_named_in_one_answer_with_the_nearest_name_for_a_typo() {
     quiet.still(&daemon);
 }
 
+// IN-01
 #[test]
 fn an_execution_id_or_session_id_that_could_be_a_path_is_refused_and_leaves_no_file() {
     let daemon = Daemon::default_settings();
@@ -132,6 +134,7 @@ fn an_execution_id_or_session_id_that_could_be_a_path_is_refused_and_leaves_no_f
     assert_eq!(files(&daemon), before);
 }
 
+// IN-03
 #[test]
 fn a_field_that_is_given_twice_is_refused() {
     let daemon = Daemon::default_settings();
@@ -156,6 +159,7 @@ fn a_field_that_is_given_twice_is_refused() {
     quiet.still(&daemon);
 }
 
+// LC-13, IN-04
 #[test]
 fn numbers_are_taken_as_documented_or_refused() {
     let daemon = Daemon::default_settings();
@@ -215,6 +219,7 @@ fn numbers_are_taken_as_documented_or_refused() {
     quiet.still(&daemon);
 }
 
+// IN-06
 #[test]
 fn only_the_documented_words_are_languages() {
     let daemon = Daemon::default_settings();
@@ -242,6 +247,7 @@ fn only_the_documented_words_are_languages() {
     quiet.still(&daemon);
 }
 
+// IN-05
 #[test]
 fn nesting_bombs_are_refused_quickly() {
     let daemon = Daemon::default_settings();
@@ -271,6 +277,7 @@ fn nesting_bombs_are_refused_quickly() {
     quiet.still(&daemon);
 }
 
+// IN-07
 #[test]
 fn code_is_run_whole_or_not_at_all() {
     let daemon = Daemon::default_settings();
@@ -305,6 +312,7 @@ fn code_is_run_whole_or_not_at_all() {
     assert_eq!(nul["stdout"], "", "a part of the program was run");
 }
 
+// IN-08
 #[test]
 fn neither_code_nor_event_nor_environment_meets_the_limits_of_argv() {
     let daemon = Daemon::default_settings();
@@ -319,6 +327,7 @@ fn neither_code_nor_event_nor_environment_meets_the_limits_of_argv() {
     assert_eq!(daemon.execute(&request).result()["return_value"], json!([8 << 20, 500]));
 }
 
+// IN-08, IN-10
 #[test]
 fn environment_variables_are_strings_with_names_a_shell_could_use() {
     let daemon = Daemon::default_settings();

@@ -35,6 +35,7 @@ fn several_wrong_settings_are_all_in_one_report() {
     assert_eq!(ended.stdout, "");
 }
 
+// CP-09
 #[test]
 fn a_control_plane_address_that_could_hold_a_secret_or_is_none_is_refused() {
     for url in [
@@ -55,6 +56,7 @@ fn a_control_plane_address_that_could_hold_a_secret_or_is_none_is_refused() {
     }
 }
 
+// CP-10
 #[test]
 fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
     let large = TOKEN.repeat(200);
@@ -105,7 +107,7 @@ fn help_names_every_setting_but_shows_no_secret_and_no_value_of_the_environment(
         }
     }
     let whole = Program::new(&["--help"]).run().stdout;
-    for command in ["serve", "run", "doctor", "openapi", "health"] {
+    for command in ["serve", "run", "exec", "doctor", "openapi", "health"] {
         assert!(whole.contains(&format!("  {command} ")), "{command}");
     }
 }

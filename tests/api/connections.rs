@@ -35,6 +35,7 @@ fn has_ended(mut stream: &TcpStream) -> bool {
     ended
 }
 
+// HT-01, HT-02
 #[test]
 fn slow_clients_are_closed_at_their_deadlines_and_hold_up_nobody() {
     linux::rlimits::raise_open_files().unwrap();
@@ -107,6 +108,7 @@ fn timed_out(mut conversation: Conversation, begun: Instant) {
     conversation.is_closed();
 }
 
+// HT-06
 #[test]
 fn beside_a_thousand_idle_connections_health_answers_within_a_second_and_runs_work() {
     linux::rlimits::raise_open_files().unwrap();
@@ -128,6 +130,7 @@ fn beside_a_thousand_idle_connections_health_answers_within_a_second_and_runs_wo
     drop(idle);
 }
 
+// HT-09
 #[test]
 fn health_answers_within_a_second_under_busy_runs_and_large_answers() {
     let daemon = Settings::new().set("EXECUTOR_CONCURRENCY", 8).start();
@@ -150,6 +153,7 @@ fn health_answers_within_a_second_under_busy_runs_and_large_answers() {
     });
 }
 
+// HT-05
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let daemon = Settings::new().set("EXECUTOR_QUEUE", 100).start();
@@ -171,6 +175,7 @@ fn pipelined_requests_are_answered_in_order() {
     }
 }
 
+// HT-05
 #[test]
 fn nothing_of_a_refused_upload_is_taken_for_the_next_request() {
     let daemon = Settings::new().set("MAX_REQUEST_BYTES", 1_024).start();

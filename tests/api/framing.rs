@@ -10,6 +10,7 @@ fn inner() -> String {
     post(r#"{"code":"echo smuggled","language":"shell"}"#)
 }
 
+// HT-04
 #[test]
 fn broken_framing_is_400_and_hides_no_second_request() {
     let daemon = Daemon::default_settings();
@@ -50,6 +51,7 @@ fn broken_framing_is_400_and_hides_no_second_request() {
     quiet.still(&daemon);
 }
 
+// HT-04
 #[test]
 fn broken_chunks_end_the_connection_and_hide_no_second_request() {
     let daemon = Daemon::default_settings();
@@ -74,6 +76,7 @@ fn broken_chunks_end_the_connection_and_hide_no_second_request() {
     quiet.still(&daemon);
 }
 
+// HT-04
 #[test]
 fn a_body_is_as_long_as_it_was_declared() {
     let daemon = Daemon::default_settings();
@@ -98,6 +101,7 @@ fn a_body_is_as_long_as_it_was_declared() {
     quiet.still(&daemon);
 }
 
+// HT-04
 #[test]
 fn heads_that_are_too_large_or_too_many_are_refused() {
     let daemon = Daemon::default_settings();
@@ -122,6 +126,7 @@ fn heads_that_are_too_large_or_too_many_are_refused() {
     }
 }
 
+// HT-04
 #[test]
 fn lines_that_end_in_a_bare_newline_are_one_request_or_none() {
     let daemon = Daemon::default_settings();

@@ -66,3 +66,20 @@ fn without_user_namespaces_it_refuses_with_the_line_that_helps() {
         assert!(said.contains("sysctl -w user.max_user_namespaces=15000"), "{said}");
     }
 }
+
+#[test]
+fn a_daemon_whose_program_was_replaced_says_that_it_must_be_restarted() {
+    let home = conformance::daemon::home();
+    let copy = home.path().join("sandbox-executor");
+    let mut daemon = Settings::new().from_copy(&copy).start();
+    assert_eq!(daemon.run("shell", "echo works")["stdout"], "works\n");
+    std::fs::remove_file(&copy).unwrap();
+    for path in ["/health", "/health/ready"] {
+        let answer = daemon.get(path);
+        assert_eq!(answer.status, 503, "{path}");
+        let reason = answer.json()["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("restart"), "{reason}");
+    }
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(143));
+}

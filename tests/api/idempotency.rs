@@ -6,6 +6,7 @@ use std::thread;
 use conformance::{Daemon, Settings};
 use serde_json::json;
 
+// IN-11
 #[test]
 fn the_same_request_sent_many_times_at_once_runs_once_and_all_get_its_answer() {
     let daemon = Daemon::default_settings();
@@ -20,6 +21,7 @@ fn the_same_request_sent_many_times_at_once_runs_once_and_all_get_its_answer() {
     assert_eq!(fs::read_to_string(daemon.workspace().join("runs")).unwrap(), "run\n");
 }
 
+// IN-11
 #[test]
 fn a_failed_run_is_not_run_again_either() {
     let daemon = Daemon::default_settings();
@@ -31,6 +33,7 @@ fn a_failed_run_is_not_run_again_either() {
     assert_eq!(fs::read_to_string(daemon.workspace().join("runs")).unwrap(), "run\n");
 }
 
+// IN-11
 #[test]
 fn another_request_with_the_same_id_is_a_conflict_that_names_the_fields() {
     let daemon = Daemon::default_settings();

@@ -30,6 +30,7 @@ fn threads(daemon: &Daemon) -> usize {
         .count()
 }
 
+// RS-02, PN-15
 #[test]
 fn started_by_root_it_serves_as_user_1000_without_any_capability_or_group() {
     if !can(is_root(), "starting as root takes root") {
@@ -110,4 +111,71 @@ fn its_memory_and_environment_are_closed_to_other_programs_of_its_user() {
     // A program inside holds nothing of it either.
     let result = daemon.run("shell", "cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; env");
     assert!(!result.to_string().contains(token), "{result}");
+}
+
+/// What the kernel shows of the environment that it was started with. Root may always look.
+fn environment(daemon: &Daemon) -> Vec<u8> {
+    fs::read(format!("/proc/{}/environ", daemon.pid())).unwrap()
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+// LG-06
+#[test]
+fn its_tokens_are_not_in_the_environment_that_it_was_started_with() {
+    if !can(is_root(), "reading the environment of a process that hides it takes root") {
+        return;
+    }
+    let mock = control_plane_mock::Mock::start(control_plane_mock::Options {
+        token: Some(conformance::INTERNAL_TOKEN.to_owned()),
+        ..Default::default()
+    });
+    let mock = mock.unwrap();
+    let api_token = "canary-of-the-api-51c7";
+    for settings in [Settings::new(), Settings::new().started_by(1000), Settings::new().behind_masked_proc()]
+    {
+        let daemon = settings.calling(&mock).with_api_token(api_token).start();
+        let seen = environment(&daemon);
+        for secret in [api_token, conformance::INTERNAL_TOKEN, "API_TOKEN"] {
+            assert!(!holds(&seen, secret), "{secret} is in {}", String::from_utf8_lossy(&seen));
+        }
+        // The control: what is no secret is still there.
+        assert!(holds(&seen, "CONTAINER_ID=conformance"), "{}", String::from_utf8_lossy(&seen));
+        // And it still has them: callers are held to the one, the control plane accepts the other.
+        assert_eq!(daemon.request("GET", "/info", &[], vec![]).status, 401);
+        assert_eq!(daemon.run("shell", "true")["status"], "success");
+        daemon.eventually("it is delivered", |daemon| daemon.get("/health").json()["outbox"]["pending"] == 0);
+        assert!(mock.violations().is_empty(), "{:?}", mock.violations());
+    }
+}
+
+#[test]
+fn no_sandbox_is_started_with_any_environment() {
+    if !can(is_root(), "reading the environment of the daemon's children takes root") {
+        return;
+    }
+    let daemon =
+        Settings::new().with_api_token("canary-of-the-api-77a0").set("OTHER", "canary-besides").start();
+    let request = serde_json::json!({"language": "shell", "code": "while [ ! -e go ]; do sleep 0.05; done"});
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| daemon.execute(&request).result());
+        daemon.eventually("it runs", |daemon| daemon.get("/health").json()["active_executions"] == 1);
+        let mut sandboxes = 0;
+        daemon.eventually("bubblewrap is there", |daemon| {
+            for process in conformance::processes::below(daemon.pid()) {
+                // One that has ended meanwhile shows nothing.
+                let seen = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+                assert!(!holds(&seen, "canary-of-the-api"), "{process:?}");
+                if process.command == "bwrap" {
+                    assert!(seen.is_empty(), "{process:?}: {}", String::from_utf8_lossy(&seen));
+                    sandboxes += 1;
+                }
+            }
+            sandboxes > 0
+        });
+        fs::write(daemon.workspace().join("go"), "").unwrap();
+        assert_eq!(running.join().unwrap()["status"], "success");
+    });
 }

@@ -16,6 +16,7 @@ fn queued(daemon: &Daemon) -> u64 {
     daemon.get("/health").json()["queued_executions"].as_u64().unwrap()
 }
 
+// LC-16
 #[test]
 fn a_client_that_leaves_before_its_request_is_whole_starts_nothing() {
     let daemon = Daemon::default_settings();
@@ -40,6 +41,7 @@ fn a_client_that_leaves_before_its_request_is_whole_starts_nothing() {
     quiet.still(&daemon);
 }
 
+// LC-16
 #[test]
 fn a_run_whose_caller_left_goes_on_to_its_end_and_frees_its_slot() {
     let daemon = Settings::new().set("EXECUTOR_CONCURRENCY", 1).start();

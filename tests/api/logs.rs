@@ -10,6 +10,7 @@ fn lines(daemon: &Daemon) -> Vec<Value> {
     daemon.log().lines().map(parsed).collect()
 }
 
+// LG-03
 #[test]
 fn nothing_of_a_program_is_ever_logged() {
     let daemon = Settings::new()
@@ -46,6 +47,7 @@ fn nothing_of_a_program_is_ever_logged() {
     assert!(!String::from_utf8_lossy(&own).contains("canary-"));
 }
 
+// LG-02
 #[test]
 fn one_event_is_one_line_of_json_whatever_a_caller_sends() {
     let daemon = Daemon::default_settings();

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ pub(crate) fn is_root() -> bool {
 
 /// How one command is started: in a home of its own, with a clean environment.
 pub(crate) struct Program {
-    home: TempDir,
+    home: Arc<TempDir>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     stdin: Vec<u8>,
@@ -28,6 +29,8 @@ pub(crate) struct Program {
     /// A shell line in a mount namespace of its own that ends with `exec "$@"`.
     script: Option<String>,
     namespaces: &'static [&'static str],
+    /// Started instead of the binary.
+    instead: Option<&'static str>,
 }
 
 /// What it said and how it ended.
@@ -43,7 +46,7 @@ pub(crate) struct Ended {
 
 impl Program {
     pub(crate) fn new(arguments: &[&str]) -> Self {
-        let home = daemon::home();
+        let home = Arc::new(daemon::home());
         let program = Self {
             home,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -52,6 +55,7 @@ impl Program {
             uid: None,
             script: None,
             namespaces: &["--mount"],
+            instead: None,
         };
         for dir in ["workspace", "sessions", "results", "tmp"] {
             fs::create_dir(program.path(dir)).unwrap();
@@ -137,6 +141,28 @@ impl Program {
         self.watch(|_pid| {})
     }
 
+    /// Its stdout is this line of shell's stdin. The code is its own, stdout the line's.
+    pub(crate) fn piped_into(mut self, line: &str, arguments: &[&str]) -> Ended {
+        let status = self.path("status");
+        let script = format!("{{ \"$@\"; echo $? > '{}'; }} | {line}", status.display());
+        self.arguments = [&["-c", &script, "sh", daemon::binary().to_str().unwrap()], arguments]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        self.instead = Some("/bin/sh");
+        let home = Arc::clone(&self.home);
+        let ended = self.run();
+        let code = fs::read_to_string(home.path().join("status")).unwrap().trim().parse().ok();
+        Ended { code, ..ended }
+    }
+
+    /// Another program, with this one's surroundings.
+    pub(crate) fn started_as(mut self, program: &'static str) -> Self {
+        self.instead = Some(program);
+        self
+    }
+
     /// Sent SIGTERM some time after its start.
     pub(crate) fn ended_by_sigterm_after(self, delay: Duration) -> Ended {
         self.watch(|pid| {
@@ -144,6 +170,20 @@ impl Program {
             let sent = shell(&format!("kill -TERM {pid}")).status().unwrap();
             assert!(sent.success());
         })
+    }
+
+    /// To be talked with while it runs. Its stdin is empty.
+    pub(crate) fn begin(self) -> Running {
+        let mut child = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = gather(child.stdout.take().unwrap());
+        let stderr = gather(child.stderr.take().unwrap());
+        Running { program: self, child, stdout, stderr }
     }
 
     fn watch(self, meanwhile: impl FnOnce(u32)) -> Ended {
@@ -186,7 +226,7 @@ impl Program {
     fn command(&self) -> Command {
         let binary = daemon::binary();
         let mut command = match &self.script {
-            None => conformance::settings::command(),
+            None => self.instead.map_or_else(conformance::settings::command, other),
             Some(script) => {
                 let mut command = unshare();
                 command.args(self.namespaces).args(["/bin/sh", "-c", script, "sh"]).arg(binary);
@@ -199,6 +239,84 @@ impl Program {
         }
         command
     }
+}
+
+/// A command under way, and all that it has said so far.
+pub(crate) struct Running {
+    program: Program,
+    child: Child,
+    stdout: Gathered,
+    stderr: Gathered,
+}
+
+type Gathered = (Arc<Mutex<Vec<u8>>>, thread::JoinHandle<()>);
+
+impl Running {
+    pub(crate) fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// Waits until something is true of it while it runs.
+    pub(crate) fn eventually(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            let ended = self.child.try_wait().unwrap();
+            let late = Instant::now() > deadline;
+            if ended.is_some() || late {
+                self.child.kill().ok();
+                panic!("{what}: not so; ended: {ended:?}\n{}\n{}", self.stdout(), self.stderr());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(shell(&format!("kill -{name} {}", self.child.id())).status().unwrap().success());
+    }
+
+    pub(crate) fn end(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().unwrap();
+                panic!("it did not end; it said:\n{}\n{}", self.stdout(), self.stderr());
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let said = [self.stdout, self.stderr].map(|(bytes, reading)| {
+            reading.join().unwrap();
+            String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned()
+        });
+        let [stdout, stderr] = said;
+        let left = entries(&self.program.path("tmp"));
+        Ended { code: status.code(), signal: status.signal(), stdout, stderr, left }
+    }
+}
+
+fn text((bytes, _): &Gathered) -> String {
+    String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned()
+}
+
+fn gather(mut from: impl Read + Send + 'static) -> Gathered {
+    let gathered = Arc::new(Mutex::new(Vec::new()));
+    let bytes = Arc::clone(&gathered);
+    let reading = thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        loop {
+            match from.read(&mut buffer).unwrap() {
+                0 => break,
+                read => bytes.lock().unwrap().extend_from_slice(&buffer[..read]),
+            }
+        }
+    });
+    (gathered, reading)
 }
 
 fn unshare() -> Command {

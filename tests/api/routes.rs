@@ -16,6 +16,7 @@ fn ask(daemon: &Daemon, line: &str, headers: &str) -> Option<crate::raw::Heard> 
     conversation.hear()
 }
 
+// HT-07
 #[test]
 fn only_the_exact_path_and_method_runs_anything() {
     let daemon = Daemon::default_settings();
@@ -40,7 +41,7 @@ fn only_the_exact_path_and_method_runs_anything() {
         ("POST /", 404),
         ("POST /health", 405),
         ("OPTIONS *", 404),
-        ("POST /executions/exec_a", 404),
+        ("POST /executions/exec_a", 405),
         ("GET /executions/exec_a/artifacts/../../etc/passwd", 404),
         ("GET /executions/exec_a/artifacts/%2e%2e/%2e%2e/etc/passwd", 404),
         ("GET /openapi.yaml/../../../etc/passwd", 404),
@@ -62,6 +63,7 @@ fn only_the_exact_path_and_method_runs_anything() {
     quiet.still(&daemon);
 }
 
+// HT-07
 #[test]
 fn a_whole_address_or_a_foreign_host_changes_nothing_about_the_path() {
     let daemon = Daemon::default_settings();
@@ -74,6 +76,7 @@ fn a_whole_address_or_a_foreign_host_changes_nothing_about_the_path() {
     assert_ne!(heard.json()["execution_id"], "exec_query");
 }
 
+// HT-07
 #[test]
 fn another_protocol_is_not_switched_to() {
     let daemon = Daemon::default_settings();

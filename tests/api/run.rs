@@ -1,9 +1,11 @@
 //! `sandbox-executor run FILE`: one execution without a server, for people and scripts.
 
+use std::fs;
+
 use conformance::can;
 use serde_json::{Value, json};
 
-use crate::program::{Ended, Program, is_root};
+use crate::program::{Ended, Program, Running, is_root};
 
 const PYTHON: &str = "def handler(event):\n    print('said')\n    return {'got': event}\n";
 const JAVASCRIPT: &str = "exports.handler = (event) => { console.log('said'); return {got: event}; };\n";
@@ -149,4 +151,71 @@ fn it_works_for_an_ordinary_user() {
     let ended = program.arguments(&[path.as_str()]).run();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(ended.left, Vec::<std::path::PathBuf>::new());
+}
+
+/// `run --stream`, once it has said `first` on its stdout.
+fn streaming(code: &str, first: &str) -> (Running, std::path::PathBuf) {
+    let program = Program::new(&["run", "--stream"]);
+    let go = program.path("workspace").join("go");
+    let path = program.file("a.sh", code);
+    let mut running = program.arguments(&[path.as_str()]).begin();
+    running.eventually("what it has written is there", |running| running.stdout() == first);
+    (running, go)
+}
+
+#[test]
+fn a_stream_appears_while_the_program_still_runs() {
+    let code = "echo first; printf half >&2; while [ ! -e go ]; do sleep 0.02; done; echo last; exit 3";
+    let (mut running, go) = streaming(code, "first\n");
+    running.eventually("half a line is there", |running| running.stderr() == "half");
+    fs::write(go, "").unwrap();
+    let ended = running.end();
+    assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(3), "first\nlast\n", "half"));
+    assert_eq!(ended.left, Vec::<std::path::PathBuf>::new(), "left in TMPDIR");
+}
+
+#[test]
+fn a_stream_ends_with_what_it_would_have_ended_with_otherwise() {
+    for (file, code, more) in [
+        ("a.py", PYTHON, &["--event", "[1, null]"][..]),
+        ("a.js", JAVASCRIPT, &[]),
+        ("a.py", "def handler(event):\n    raise KeyError('which')\n", &[]),
+        ("a.sh", "exit 77", &[]),
+        ("a.sh", "printf unfinished >&2; sleep 60", &["--timeout", "1"]),
+        ("a.sh", "head -c 3000000 /dev/zero | tr '\\0' x; echo; printf 'caf\\303\\251 \\377'", &[]),
+    ] {
+        let plain = run(file, code, more);
+        let streamed = run(file, code, &[&["--stream"], more].concat());
+        assert_eq!(streamed.code, plain.code, "{code}: {}", streamed.stderr);
+        assert!(streamed.stdout == plain.stdout, "{code}");
+        assert_eq!(streamed.stderr, plain.stderr, "{code}");
+    }
+}
+
+#[test]
+fn an_interrupted_stream_is_130_and_leaves_nothing() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let (running, go) = streaming("echo first; sleep 60; echo never > go", "first\n");
+        running.signal(signal);
+        let ended = running.end();
+        assert_eq!((ended.code, &*ended.stdout), (Some(code), "first\n"), "{}", ended.stderr);
+        assert_eq!(ended.left, Vec::<std::path::PathBuf>::new(), "left in TMPDIR");
+        assert!(!go.exists());
+    }
+}
+
+#[test]
+fn a_stream_whose_reader_leaves_ends_its_program() {
+    let program = Program::new(&[]);
+    let path = program.file("a.sh", "while sleep 0.01; do echo again; done");
+    let ended = program.piped_into("head -n 1", &["run", "--stream", "--timeout", "60", &path]);
+    assert_eq!((ended.code, &*ended.stdout), (Some(125), "again\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot print the answer: Broken pipe"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_stream_and_json_exclude_each_other() {
+    let both = run("a.sh", "true", &["--stream", "--json"]);
+    assert_eq!((both.code, &*both.stdout), (Some(64), ""));
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
 }

@@ -60,6 +60,7 @@ fn an_idle_daemon_ends_at_once_with_the_code_of_its_signal() {
     }
 }
 
+// LC-09
 #[test]
 fn on_sigterm_every_caller_gets_an_answer_and_nothing_survives() {
     let mut daemon = Settings::new().set("EXECUTOR_CONCURRENCY", 2).start();
@@ -100,6 +101,7 @@ fn on_sigterm_every_caller_gets_an_answer_and_nothing_survives() {
     }
 }
 
+// LC-09
 #[test]
 fn the_grace_period_lets_a_short_run_finish_and_refuses_new_ones() {
     let mut daemon = Settings::new().set("SHUTDOWN_GRACE_SECONDS", 20).start();
@@ -152,6 +154,7 @@ fn a_run_that_outlasts_the_grace_period_is_ended() {
     none_survives(&family, Duration::ZERO);
 }
 
+// LC-09
 #[test]
 fn a_second_signal_ends_it_at_once() {
     for (second, code) in [("TERM", 143), ("INT", 130)] {
@@ -170,6 +173,7 @@ fn a_second_signal_ends_it_at_once() {
     }
 }
 
+// LC-07
 #[test]
 fn no_sandbox_survives_a_killed_daemon() {
     let mut daemon = Settings::new().set("EXECUTOR_CONCURRENCY", 3).start();

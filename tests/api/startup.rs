@@ -9,7 +9,7 @@ use conformance::{Daemon, can};
 use crate::program::{Ended, Program, is_root};
 
 /// Starts it in this situation, and asks `doctor` about the same one.
-fn refuses(situation: impl Fn(Program) -> Program, sentence: &str, code: i32) {
+pub(crate) fn refuses(situation: impl Fn(Program) -> Program, sentence: &str, code: i32) {
     let ended = situation(Program::new(&[])).run();
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
     assert_eq!(complaint(&ended).matches(sentence).count(), 1, "{sentence} is not said: {}", ended.stderr);

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::aftermath::{Planted, assert_kept_secret, assert_no_file_tells, assert_on_time, is_cgroup};
 use crate::answer::Answer;
 use crate::footprint::Footprint;
 pub use crate::settings::{Settings, command};
@@ -25,8 +26,11 @@ use crate::{contract, processes};
 /// What the daemon may keep of finished executions, so that they can be asked for.
 const REMEMBERED: u64 = 64 << 20;
 
+/// Connections to the control plane that it may keep: eight of the outbox, eight of the heartbeats.
+const KEPT_CONNECTIONS: usize = 16;
+
 /// Long enough for a machine that compiles meanwhile; a daemon that needs it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon, its directories, and what it logged.
 #[derive(Debug)]
@@ -35,12 +39,15 @@ pub struct Daemon {
     child: Child,
     pid: u32,
     address: SocketAddr,
-    home: TempDir,
+    /// Shared with what remains of it after [`Daemon::kill`].
+    home: Arc<TempDir>,
+    settings: Settings,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
     client: reqwest::blocking::Client,
-    api_token: Option<String>,
     baseline: Option<Footprint>,
+    /// Outside of everything that the daemon may write to.
+    planted: Planted,
     /// Bytes of all answers so far.
     answered: AtomicU64,
 }
@@ -52,20 +59,31 @@ impl Daemon {
     }
 
     pub(crate) fn start(settings: Settings) -> Self {
-        let home = home();
-        let mut command = settings.surroundings.command();
+        Self::start_in(settings, Arc::new(home()))
+    }
+
+    fn start_in(settings: Settings, home: Arc<TempDir>) -> Self {
+        let client = client(Duration::from_secs(120));
+        let mut command =
+            settings.surroundings.command(&settings.binary.clone().unwrap_or_else(binary), settings.cgroups);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("CONTAINER_ID", "conformance");
         for (name, dir) in
             [("WORKSPACE_PATH", "workspace"), ("SESSIONS_PATH", "sessions"), ("RESULTS_DIR", "results")]
         {
             let path = home.path().join(dir);
-            fs::create_dir(&path).unwrap();
+            if !path.exists() {
+                fs::create_dir(&path).unwrap();
+            }
             if let Some(uid) = settings.uid {
                 std::os::unix::fs::chown(&path, Some(uid), Some(uid)).unwrap();
             }
             command.env(name, path);
         }
         command.env("EXECUTOR_HOST", "127.0.0.1").env("EXECUTOR_PORT", "0").envs(&settings.env);
+        // Where it calls nobody back it does not need one. It has one all the same, to keep.
+        if !settings.env.contains_key("INTERNAL_API_TOKEN_FILE") {
+            command.env("INTERNAL_API_TOKEN", settings.internal_token());
+        }
         if let Some(uid) = settings.uid {
             command.uid(uid).gid(uid);
         }
@@ -79,29 +97,26 @@ impl Daemon {
             child.kill().ok();
             panic!("the daemon did not say that it listens; it said:\n{}", log.lock().unwrap());
         });
-        let client = reqwest::blocking::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(120))
-            .build()
-            .unwrap();
         let pid = match settings.surroundings {
             Surroundings::None => child.id(),
             Surroundings::MaskedProc | Surroundings::Terminal => child_of(child.id()),
         };
+        let planted = Planted::in_home(home.path());
         let mut daemon = Self {
             child,
             pid,
             address,
             home,
+            settings,
             log,
             reader: Some(reader),
             client,
-            api_token: settings.api_token,
             baseline: None,
+            planted,
             answered: AtomicU64::new(0),
         };
         daemon.eventually("ready", |daemon| daemon.get("/health/ready").status == 200);
-        daemon.baseline = Some(Footprint::of(pid));
+        daemon.baseline = Some(Footprint::of(pid, &daemon.results()));
         daemon
     }
 
@@ -122,6 +137,18 @@ impl Daemon {
         self.home.path().join("workspace")
     }
 
+    /// `RESULTS_DIR`.
+    pub fn results(&self) -> PathBuf {
+        self.home.path().join("results")
+    }
+
+    /// The lines of its log with this event, in order.
+    pub fn events(&self, event: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["event"] == event).collect()
+    }
+
     /// Everything on stdout and stderr so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -129,7 +156,9 @@ impl Daemon {
 
     /// `POST /execute`; the answer has been held against the OpenAPI document.
     pub fn execute(&self, request: &Value) -> Answer {
-        self.post("/execute", "application/json", request.to_string().into_bytes())
+        let answer = self.post("/execute", "application/json", request.to_string().into_bytes());
+        assert_on_time(request, &answer);
+        answer
     }
 
     /// Runs code in a workspace of its own and returns the result.
@@ -147,7 +176,7 @@ impl Daemon {
     }
 
     fn authorized(&self, request: reqwest::blocking::RequestBuilder) -> reqwest::blocking::RequestBuilder {
-        match &self.api_token {
+        match &self.settings.api_token {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
@@ -170,6 +199,7 @@ impl Daemon {
         let answer = Answer { status, headers, body: response.bytes().unwrap().to_vec() };
         self.answered.fetch_add(answer.body.len() as u64, Ordering::Relaxed);
         assert!(answer.header("x-request-id").is_some(), "{method} {path} {status} has no X-Request-Id");
+        assert_kept_secret(&self.settings, &answer.body, &format!("{method} {path} {status}"));
         if method != "HEAD" {
             contract::check(
                 method,
@@ -219,6 +249,13 @@ impl Daemon {
         assert!(sent.success());
     }
 
+    /// SIGKILL, as the kernel sends it when memory runs out. What it left can be looked at, and started again.
+    pub fn kill(mut self) -> Remains {
+        self.signal("KILL");
+        self.wait();
+        Remains { settings: self.settings.clone(), home: Arc::clone(&self.home) }
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -234,17 +271,31 @@ impl Daemon {
         }
     }
 
-    /// Checks what must hold after every case: the same daemon, healthy within a second, able to run, and with no process,
-    /// zombie, descriptor or mount more than at its start, and little more memory.
+    /// Checks what must hold after every case (docs/isolation.md says which of it where): the same daemon, healthy within
+    /// a second, able to run, and with no process, zombie, thread, descriptor, mount, cgroup or half-written file more than at
+    /// its start, and little more memory; and what it may not write to is as it was.
     pub fn settle(&self) {
-        let asked = Instant::now();
-        assert_eq!(self.get("/health").status, 200);
-        assert!(asked.elapsed() < Duration::from_secs(1), "/health took {:?}", asked.elapsed());
+        self.eventually("/health answers within a second", |daemon| {
+            let asked = Instant::now();
+            assert_eq!(daemon.get("/health").status, 200);
+            asked.elapsed() < Duration::from_secs(1)
+        });
+        // A cgroup that belongs to the daemon no more is known by its name only.
+        let standbys = || processes::standbys(self.pid);
+        self.eventually("sandboxes stand by", |_| standbys().len() == processes::STANDBYS);
+        let cgroups: Vec<_> = standbys().into_iter().map(processes::leaf_names).collect();
         assert_eq!(self.run("shell", "echo still here")["stdout"], "still here\n");
+        self.eventually("the cgroup of the one that was used is gone", |_| {
+            cgroups.iter().any(|names| names.iter().all(|name| !is_cgroup(name)))
+        });
+        self.planted.assert_untouched();
         let baseline = self.baseline.as_ref().unwrap();
         let remembered = self.answered.load(Ordering::Relaxed).min(REMEMBERED);
         let deadline = Instant::now() + PATIENCE;
-        while let Some(more) = Footprint::of(self.pid).beyond(baseline, remembered) {
+        let connections = if self.settings.calls_back() { KEPT_CONNECTIONS } else { 0 };
+        while let Some(more) =
+            Footprint::of(self.pid, &self.results()).beyond(baseline, remembered, connections)
+        {
             assert!(Instant::now() < deadline, "left behind: {more}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -269,12 +320,69 @@ impl Drop for Daemon {
         if let Err(panic) = settled {
             resume_unwind(panic);
         }
+        if !std::thread::panicking() {
+            assert_kept_secret(&self.settings, self.log().as_bytes(), "the log");
+            for directory in [self.results(), self.workspace(), self.home().join("sessions")] {
+                assert_no_file_tells(&self.settings, &directory);
+            }
+        }
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.log());
         }
-        // The directory's own clean-up recurses; what a failed test left behind may be deeper than its stack.
-        plain("rm".as_ref()).arg("-rf").arg(self.home()).status().ok();
+        remove(&mut self.home);
     }
+}
+
+/// What a daemon that was killed left on disk.
+#[derive(Debug)]
+pub struct Remains {
+    settings: Settings,
+    home: Arc<TempDir>,
+}
+
+impl Remains {
+    /// `RESULTS_DIR`.
+    pub fn results(&self) -> PathBuf {
+        self.home.path().join("results")
+    }
+
+    /// The next daemon, with the same settings and directories.
+    pub fn restart(self) -> Daemon {
+        let settings = self.settings.clone();
+        self.restart_with(settings)
+    }
+
+    /// The next daemon, with other settings and the same directories.
+    pub fn restart_with(self, settings: Settings) -> Daemon {
+        Daemon::start_in(settings, Arc::clone(&self.home))
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        remove(&mut self.home);
+    }
+}
+
+/// Removes the directory when this is the last that knows it. Its own clean-up recurses, and what a failed test left behind
+/// may be deeper than its stack.
+fn remove(home: &mut Arc<TempDir>) {
+    if let Some(home) = Arc::get_mut(home) {
+        plain("rm".as_ref()).arg("-rf").arg(home.path()).status().ok();
+    }
+}
+
+/// To ask a daemon with.
+pub fn client(patience: Duration) -> reqwest::blocking::Client {
+    // Built together with the daemon, reqwest has TLS, and wants to know whose even where there is none.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::blocking::Client::builder()
+        .no_proxy()
+        .timeout(patience)
+        // The daemon closes connections that were idle for ten seconds; one must not be used at that very moment.
+        .pool_idle_timeout(Duration::from_secs(5))
+        .build()
+        .unwrap()
 }
 
 /// `EXECUTOR_BINARY`, or the one that cargo built beside this test.
@@ -305,7 +413,9 @@ pub fn home() -> TempDir {
 pub fn can(holds: bool, what: &str) -> bool {
     if !holds {
         assert!(std::env::var_os("EXECUTOR_TESTS_MUST_RUN").is_none(), "not run: {what}");
-        eprintln!("not run: {what}");
+        let test = std::thread::current().name().unwrap_or("main").to_owned();
+        // What is printed with a macro is not shown for a test that passes, and `scripts/escape` would take it for one.
+        std::io::stderr().write_all(format!("not run: {test}: {what}\n").as_bytes()).unwrap();
     }
     holds
 }

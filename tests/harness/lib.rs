@@ -11,13 +11,18 @@
     reason = "a test's own helper: a surprise is a failed test, and what it could not do is said aloud"
 )]
 
+mod aftermath;
 pub mod answer;
 pub mod contract;
 pub mod daemon;
 mod footprint;
 pub mod processes;
 pub mod settings;
+mod starts;
+pub mod tls;
 
 pub use answer::Answer;
-pub use daemon::{Daemon, can};
-pub use settings::Settings;
+pub use daemon::{Daemon, Remains, can};
+pub use footprint::leaves;
+pub use settings::{INTERNAL_TOKEN, Settings};
+pub use starts::{each_start, is_root};

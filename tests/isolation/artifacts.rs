@@ -153,6 +153,7 @@ fn a_careless_reader_follows_the_links_of_a_workspace() {
     assert_eq!(fs::read_to_string(link).unwrap(), "CANARY");
 }
 
+// AR-06
 #[test]
 fn a_workspace_that_was_replaced_is_refused_and_nothing_behind_it_touched() {
     let daemon = Daemon::default_settings();
@@ -346,7 +347,7 @@ fn whatever_a_run_leaves_is_removed_and_the_next_starts_empty() {
         assert_ne!(result["cause"], "sandbox_error", "{what}: {result:#}");
         let ended = Instant::now();
         daemon.eventually(what, |_| fs::read_dir(&left).unwrap().next().is_none());
-        assert!(ended.elapsed() < Duration::from_secs(5), "{what}: {:?}", ended.elapsed());
+        assert!(ended.elapsed() < Duration::from_secs(30), "{what}: {:?}", ended.elapsed());
         let next = daemon.run("shell", "ls -A");
         assert_eq!((&next["status"], &next["stdout"]), (&json!("success"), &json!("")), "{what}: {next:#}");
     }

@@ -30,7 +30,6 @@ fn no_limit_can_be_raised_again() {
         ("RLIMIT_NOFILE", 1024),
         ("RLIMIT_FSIZE", 100 << 20),
         ("RLIMIT_DATA", 512 << 20),
-        ("RLIMIT_AS", (512 + 512) << 20),
         ("RLIMIT_CORE", 1),
         ("RLIMIT_STACK", 8 << 20),
         ("RLIMIT_MEMLOCK", 64 << 10),

@@ -5,12 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use conformance::daemon::binary;
-use conformance::{Daemon, Settings, can};
+use conformance::{Daemon, Settings, can, each_start, is_root};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Planted, assert_all_allowed, assert_all_refused, canary, each_start, errno, inside, is_root, outside,
-    outside_through, probe,
+    Planted, assert_all_allowed, assert_all_refused, canary, errno, inside, outside, outside_through, probe,
 };
 
 /// Where a host keeps what is none of a program's business.
@@ -191,6 +190,37 @@ fn the_system_tree_cannot_be_changed() {
     // Not every file system has extended attributes of users.
     control.as_object_mut().unwrap().retain(|what, _| !what.starts_with("setxattr"));
     assert_all_allowed(&control);
+}
+
+// XR-04: what else the page cache tells, by the time a read takes, is accepted; see SECURITY.md.
+#[test]
+fn which_files_of_the_system_others_have_read_is_not_told() {
+    if !can(is_root(), "only who owns the files can show that there is something to tell") {
+        return;
+    }
+    // Large, so that nobody has all of it in memory by chance, and in nobody's use.
+    let large = |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 1 << 20);
+    let files: Vec<_> = ["/usr/bin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
+        .into_iter()
+        .flat_map(|dir| fs::read_dir(dir).into_iter().flatten())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| large(path))
+        .take(20)
+        .collect();
+    let questions = json!({ "files": files });
+    let control = outside(probe!("page_cache.py"), &questions);
+    let told: Vec<_> = files
+        .iter()
+        .filter(|file| control[file.to_str().unwrap()]["present"] != control[file.to_str().unwrap()]["pages"])
+        .collect();
+    assert!(!told.is_empty(), "{control:#}");
+    each_start(|daemon, _| {
+        let seen = inside(daemon, probe!("page_cache.py"), &questions);
+        for file in &files {
+            let seen = &seen[file.to_str().unwrap()];
+            assert_eq!(seen["present"], seen["pages"], "{}", file.display());
+        }
+    });
 }
 
 // FS-08

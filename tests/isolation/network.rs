@@ -4,10 +4,10 @@ use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 
-use conformance::{Daemon, Settings};
+use conformance::{Daemon, Settings, each_start};
 use serde_json::{Value, json};
 
-use crate::support::{answer, each_start, errno, inside, outside, probe};
+use crate::support::{answer, errno, inside, outside, probe};
 
 // NW-01, NW-02
 #[test]

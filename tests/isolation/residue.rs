@@ -130,7 +130,7 @@ fn thirty_two_mixed_runs_at_once_keep_to_themselves() {
         let out = fs::read_to_string(sessions.join(format!("s{number}/out"))).unwrap();
         assert!(out.contains(secret), "{out}");
     }
-    // LG-03, and each line about a run names it.
+    // Nothing of a caller is in it (LG-03), and each line about a run names it.
     let log = daemon.log();
     assert!(!log.contains("CANARY-XR"), "{log}");
     for line in log.lines().filter(|line| line.contains("execution_completed")) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use conformance::{Daemon, Settings, can};
+use conformance::Daemon;
 use serde_json::{Value, json};
 
 /// A program of `tests/probes`.
@@ -114,19 +114,6 @@ pub(crate) fn interpreter(language: &str) -> PathBuf {
 pub(crate) fn command(program: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the test's own child, not the daemon's")]
     Command::new(program)
-}
-
-/// A daemon in each way it may be started here, and what its `/health` says of `/proc`.
-pub(crate) fn each_start(mut check: impl FnMut(&Daemon, &str)) {
-    check(&Settings::new().start(), "private");
-    if can(is_root(), "start modes: only root can start a daemon as somebody else") {
-        check(&Settings::new().started_by(1000).start(), "private");
-        check(&Settings::new().behind_masked_proc().start(), "shared");
-    }
-}
-
-pub(crate) fn is_root() -> bool {
-    linux::identity::is_root()
 }
 
 /// A word that nobody else has.

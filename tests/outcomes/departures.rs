@@ -41,6 +41,7 @@ fn wide() -> Settings {
     Settings::new().set("EXECUTOR_CONCURRENCY", 8).set("EXECUTOR_QUEUE", 500)
 }
 
+// LC-16
 #[test]
 fn the_run_of_a_client_that_leaves_goes_on_to_its_end_and_leaves_nothing() {
     let daemon = wide().start();
@@ -58,6 +59,7 @@ fn the_run_of_a_client_that_leaves_goes_on_to_its_end_and_leaves_nothing() {
     daemon.eventually("no process in a sandbox", |daemon| inhabitants(daemon.home()).is_empty());
 }
 
+// LC-05, LC-09
 #[test]
 fn a_daemon_that_is_stopped_at_any_moment_takes_every_sandbox_with_it() {
     let mut met = 0;
@@ -92,6 +94,7 @@ fn is_alive(pid: &u32) -> bool {
     processes::all().get(pid).is_some_and(|process| process.state != 'Z')
 }
 
+// LC-07
 #[test]
 fn a_killed_daemon_takes_every_sandbox_with_it() {
     let mut daemon = wide().start();

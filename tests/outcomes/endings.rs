@@ -39,6 +39,7 @@ fn a_handler_that_returns_is_a_success_in_every_form() {
     }
 }
 
+// RC-09
 #[test]
 fn falsy_return_values_survive() {
     let daemon = wide();
@@ -154,6 +155,7 @@ fn an_exception_shows_the_users_own_lines_and_nothing_of_the_runner() {
     assert_says(&results[3], "stderr", &["File \"/code/main.py\", line 2, in <module>"]);
 }
 
+// RC-05
 #[test]
 fn a_missing_handler_says_what_to_define() {
     let daemon = wide();
@@ -172,6 +174,7 @@ fn a_missing_handler_says_what_to_define() {
     }
 }
 
+// LC-11
 #[test]
 fn the_programs_own_exit_code_is_kept() {
     let daemon = wide();
@@ -209,6 +212,7 @@ fn a_command_that_bash_does_not_find_is_its_exit_127() {
     assert_says(&result, "stderr", &["line 1: no-such-command: command not found"]);
 }
 
+// LC-11
 #[test]
 fn death_by_a_signal_is_told_apart_from_an_exit_with_the_same_number() {
     let daemon = wide();
@@ -243,6 +247,7 @@ fn death_by_a_signal_is_told_apart_from_an_exit_with_the_same_number() {
     }
 }
 
+// LC-11, RS-19
 #[test]
 fn a_real_crash_is_a_signal_and_leaves_no_core() {
     let daemon = wide();

@@ -14,6 +14,7 @@ fn with_event(daemon: &Daemon, language: &str, code: &str, event: &str) -> confo
 
 const SHELL_ECHO: &str = "cat $SANDBOX_EVENT_FILE";
 
+// RC-14
 #[test]
 fn a_shell_script_has_the_event_as_it_was_written() {
     let daemon = wide();
@@ -34,6 +35,7 @@ fn a_shell_script_has_the_event_as_it_was_written() {
     }
 }
 
+// RC-14
 #[test]
 fn a_handler_gets_integers_of_any_length_key_order_and_odd_keys() {
     let daemon = wide();
@@ -59,6 +61,7 @@ fn a_handler_gets_integers_of_any_length_key_order_and_odd_keys() {
     assert_eq!(result["return_value"], json!([["z", "b", "__proto__", "own"], true, "é😀", null]));
 }
 
+// RC-14
 #[test]
 fn nesting_up_to_a_thousand_levels_arrives_and_one_more_is_refused() {
     let daemon = wide();
@@ -115,6 +118,7 @@ fn eight_mebibytes_of_event_arrive() {
     assert_eq!(results[2]["stdout"].as_str().unwrap().trim(), ((8 << 20) + 2).to_string());
 }
 
+// RC-15
 #[test]
 fn standard_input_and_event_are_two_things() {
     let daemon = wide();
@@ -139,6 +143,7 @@ fn standard_input_and_event_are_two_things() {
     assert_eq!(shell["stdout"], "[1]2");
 }
 
+// RC-15
 #[test]
 fn large_input_is_there_to_be_read_or_left() {
     let daemon = wide();

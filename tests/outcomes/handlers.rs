@@ -8,6 +8,7 @@ fn all<'a>(language: &'a str, codes: &[&'a str]) -> Vec<(&'a str, &'a str, Value
     codes.iter().map(|code| (language, *code, Value::Null)).collect()
 }
 
+// RC-05
 #[test]
 fn every_reasonable_shape_of_handler_is_called() {
     let daemon = wide();
@@ -42,6 +43,7 @@ fn every_reasonable_shape_of_handler_is_called() {
     }
 }
 
+// RC-05
 #[test]
 fn what_cannot_be_called_with_an_event_is_a_failure_that_says_why() {
     let daemon = wide();
@@ -72,6 +74,7 @@ fn what_cannot_be_called_with_an_event_is_a_failure_that_says_why() {
     }
 }
 
+// RC-09
 #[test]
 fn a_return_value_that_is_not_json_names_its_type_and_where_it_is() {
     let daemon = wide();
@@ -129,6 +132,7 @@ fn a_return_value_that_is_not_json_names_its_type_and_where_it_is() {
     assert_says(&throwing[0], "stderr", &["toJSON threw"]);
 }
 
+// RC-09
 #[test]
 fn values_on_the_edge_of_json_have_one_meaning() {
     let daemon = wide();
@@ -177,6 +181,7 @@ fn integers_of_any_length_are_returned_digit_for_digit() {
     );
 }
 
+// RC-11
 #[test]
 fn half_a_surrogate_pair_becomes_a_replacement_and_everything_else_stays() {
     let daemon = wide();
@@ -197,6 +202,7 @@ fn half_a_surrogate_pair_becomes_a_replacement_and_everything_else_stays() {
     assert_eq!(printed[0]["stdout"], "\u{FFFD}😀\0e\u{301}\n");
 }
 
+// RC-07
 #[test]
 fn the_programs_own_names_do_not_disturb_its_result() {
     let daemon = wide();

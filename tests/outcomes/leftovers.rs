@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::ask::{assert_end, run, run_all, shown, wide};
 
+// RC-13
 #[test]
 fn a_result_stands_although_something_keeps_running() {
     let daemon = wide();
@@ -74,6 +75,7 @@ fn a_background_job_of_a_script_ends_with_it() {
     assert!(result["execution_time"].as_f64().unwrap() < 3.0);
 }
 
+// XR-02
 #[test]
 fn a_daemon_that_hides_from_its_parent_stops_when_the_run_ends() {
     let daemon = wide();

@@ -22,6 +22,7 @@ fn relay(waits: bool) -> String {
     )
 }
 
+// RS-18
 #[test]
 fn a_busy_loop_ends_by_its_cpu_limit_in_each_language() {
     let daemon = wide();
@@ -41,6 +42,7 @@ fn a_busy_loop_ends_by_its_cpu_limit_in_each_language() {
     }
 }
 
+// RS-18
 #[test]
 fn a_relay_of_children_has_one_cpu_limit_together() {
     let daemon = wide();
@@ -58,6 +60,7 @@ fn sleeping_uses_no_cpu_time() {
     assert_end(&result, "success", 0, "exit");
 }
 
+// RS-18
 #[test]
 fn busy_programs_on_every_cpu_do_not_make_the_daemon_slow() {
     let daemon = wide();

@@ -40,6 +40,12 @@ fn a_heap_that_grows_without_end_hits_the_memory_limit_in_each_language() {
             ),
             ("python", "def handler(event):\n  held = []\n  while True: held.append(object())", limited()),
             ("python", "def handler(event): return len(bytearray(1 << 40))", limited()),
+            // What a system call refuses is an OSError, no MemoryError, and may come before anything was held.
+            (
+                "python",
+                "import mmap\ndef handler(event): mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE)",
+                limited(),
+            ),
             (
                 "javascript",
                 "exports.handler = () => { const held = []; for (;;) held.push(Buffer.alloc(10 << 20, 1)) }",

@@ -12,6 +12,7 @@ fn limited() -> Value {
     json!({ "limits": { "max_output_bytes": LIMIT } })
 }
 
+// RS-13
 #[test]
 fn beyond_the_limit_head_and_tail_are_kept_and_the_run_succeeds() {
     let daemon = wide();
@@ -52,6 +53,7 @@ fn output_of_just_the_limit_is_whole() {
     assert_eq!((&result["stdout_truncated"], &result["stdout_bytes_total"]), (&json!(false), &json!(LIMIT)));
 }
 
+// RS-13
 #[test]
 fn a_flood_ends_the_run_on_either_stream() {
     let daemon = wide();

@@ -12,6 +12,7 @@ fn limited() -> Value {
     json!({ "limits": { "max_processes": LIMIT }, "timeout": 3, "mode": "script" })
 }
 
+// RS-02, RS-03
 #[test]
 fn a_fork_bomb_hits_the_process_limit_and_its_neighbour_does_not_notice() {
     let daemon = wide();
@@ -23,6 +24,7 @@ fn a_fork_bomb_hits_the_process_limit_and_its_neighbour_does_not_notice() {
     });
 }
 
+// RS-03
 #[test]
 fn a_fork_bomb_of_bash_never_passes_its_limit_and_ends_on_time() {
     let daemon = wide();
@@ -36,6 +38,7 @@ fn a_fork_bomb_of_bash_never_passes_its_limit_and_ends_on_time() {
     assert_end(&loops, "timeout", -1, "wall_timeout");
 }
 
+// RS-04
 #[test]
 fn a_thread_bomb_hits_the_process_limit() {
     let daemon = wide();
@@ -48,6 +51,7 @@ fn a_thread_bomb_hits_the_process_limit() {
     }
 }
 
+// RS-04
 #[test]
 fn workers_and_children_of_node_hit_the_process_limit() {
     let daemon = wide();

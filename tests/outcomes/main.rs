@@ -13,6 +13,7 @@
 //! | `timeouts.rs` | the wall clock wins against everything a program does |
 //! | `limit_cpu.rs`, `limit_memory.rs`, `limit_processes.rs`, `limit_files.rs`, `limit_output.rs` | each limit has its own cause |
 //! | `sandbox_errors.rs` | what is not the program's fault |
+//! | `standbys.rs` | sandboxes begun before anybody asked |
 //! | `metrics.rs` | what was measured, in every kind of end |
 //! | `report_channel.rs` | a program that abuses the private pipe changes nothing but its own return value |
 //! | `leftovers.rs` | what a program leaves running |
@@ -41,4 +42,5 @@ mod sandbox_errors;
 mod signals;
 mod smoke;
 mod sources;
+mod standbys;
 mod timeouts;

@@ -13,6 +13,7 @@ fn script() -> Value {
     json!({ "mode": "script" })
 }
 
+// RS-14
 #[test]
 fn megabytes_arrive_to_the_byte() {
     let daemon = wide();
@@ -69,6 +70,7 @@ fn what_is_printed_before_exit_is_not_cut_off() {
     }
 }
 
+// RS-16
 #[test]
 fn neither_stream_blocks_the_other_nor_does_unread_input() {
     let daemon = wide();
@@ -99,6 +101,7 @@ fn neither_stream_blocks_the_other_nor_does_unread_input() {
     }
 }
 
+// RC-12
 #[test]
 fn bytes_that_are_not_text_are_replaced_and_the_rest_is_intact() {
     let daemon = wide();
@@ -112,6 +115,7 @@ fn bytes_that_are_not_text_are_replaced_and_the_rest_is_intact() {
     assert_eq!(result["stdout_bytes_total"].as_u64().unwrap(), bytes.len() as u64);
 }
 
+// RC-12
 #[test]
 fn characters_survive_being_written_in_pieces() {
     let daemon = wide();
@@ -124,6 +128,7 @@ fn characters_survive_being_written_in_pieces() {
     assert_eq!(result["stderr"], "😀é");
 }
 
+// RS-15
 #[test]
 fn nul_bytes_and_endless_lines_are_output_like_any_other() {
     let daemon = wide();

@@ -29,6 +29,7 @@ fn after(abuse: &str, handler: &str) -> String {
 
 const RESULT: &str = "frame(b'{\"type\":\"result\",\"value\":\"forged\"}')";
 
+// RC-02
 #[test]
 fn whatever_is_written_to_the_pipe_the_end_of_the_run_is_the_daemons_word() {
     let daemon = wide();
@@ -67,6 +68,7 @@ fn whatever_is_written_to_the_pipe_the_end_of_the_run_is_the_daemons_word() {
     assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
 }
 
+// RC-02
 #[test]
 fn a_flood_of_the_pipe_goes_nowhere() {
     let daemon = wide();
@@ -82,6 +84,7 @@ fn a_flood_of_the_pipe_goes_nowhere() {
     assert_end(&results[1], "failed", 3, "exit");
 }
 
+// RC-02
 #[test]
 fn a_forged_result_does_not_hide_how_the_program_ended_nor_keep_it_alive() {
     let daemon = wide();
@@ -122,6 +125,7 @@ fn a_forged_error_only_harms_its_own_run() {
     }
 }
 
+// RC-02
 #[test]
 fn a_child_that_keeps_the_pipe_open_does_not_keep_the_run_alive() {
     let daemon = wide();

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use std::process::Command;
+
+use conformance::{Daemon, Settings, can, is_root};
 use serde_json::{Value, json};
 
 use crate::ask::{assert_end, run, shown, wide};
@@ -19,6 +22,7 @@ fn assert_sandbox_error(result: &Value, needle: &str) {
     );
 }
 
+// AR-06, LG-05
 #[test]
 fn a_session_that_is_a_link_elsewhere_is_refused_and_what_it_leads_to_is_untouched() {
     let daemon = wide();
@@ -40,6 +44,7 @@ fn a_session_that_is_a_link_elsewhere_is_refused_and_what_it_leads_to_is_untouch
     assert_end(&result, "success", 0, "exit");
 }
 
+// AR-06
 #[test]
 fn a_workspace_that_was_replaced_is_refused() {
     let daemon = wide();
@@ -52,4 +57,38 @@ fn a_workspace_that_was_replaced_is_refused() {
     assert_sandbox_error(&daemon.execute(&request).result(), "workspace");
     fs::rename(&moved, daemon.workspace()).unwrap();
     assert_end(&daemon.execute(&request).result(), "success", 0, "exit");
+}
+
+/// Runs a tool where the daemon sees its effect and nobody else does.
+fn in_mounts_of(daemon: &Daemon, arguments: &[&str]) {
+    let pid = daemon.pid().to_string();
+    #[expect(clippy::disallowed_methods, reason = "the test's own child, not the daemon's")]
+    let mut nsenter = Command::new("/usr/bin/nsenter");
+    let status = nsenter.args(["--target", &pid, "--mount"]).args(arguments).status().unwrap();
+    assert!(status.success(), "{arguments:?}");
+}
+
+// RC-04
+#[test]
+fn a_bubblewrap_that_cannot_be_executed_any_more_is_no_run_that_said_nothing() {
+    if !can(is_root(), "only root can hide bubblewrap from a daemon") {
+        return;
+    }
+    // In mounts of its own.
+    let daemon = Settings::new().without_cgroups().start();
+    assert_eq!(daemon.run("python", "def handler(event): return 7")["return_value"], 7);
+    in_mounts_of(&daemon, &["mount", "--bind", "/dev/null", "/usr/bin/bwrap"]);
+    // Two were begun before.
+    for _ in 0..2 {
+        assert_end(&run(&daemon, "shell", "true", &Value::Null), "success", 0, "exit");
+    }
+    for (language, code) in
+        [("python", "def handler(event): return 7"), ("javascript", "0"), ("shell", "true")]
+    {
+        let result = run(&daemon, language, code, &Value::Null);
+        assert_end(&result, "error", -1, "sandbox_error");
+        assert_eq!(result["return_value"], Value::Null, "{}", shown(&result));
+    }
+    in_mounts_of(&daemon, &["umount", "/usr/bin/bwrap"]);
+    assert_eq!(daemon.run("python", "def handler(event): return 7")["return_value"], 7);
 }

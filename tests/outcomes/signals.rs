@@ -9,6 +9,7 @@ const INTERNAL: u64 = 0b11 << 31;
 const SIGPIPE: u64 = 1 << 12;
 const SIGXFSZ: u64 = 1 << 24;
 
+// LC-10
 #[test]
 fn a_pipe_whose_reader_has_left_kills_its_writer() {
     let daemon = wide();
@@ -30,6 +31,7 @@ fn a_pipe_whose_reader_has_left_kills_its_writer() {
     }
 }
 
+// LC-10
 #[test]
 fn no_signal_is_blocked_or_ignored() {
     let daemon = wide();

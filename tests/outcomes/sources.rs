@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::ask::{assert_end, assert_says, run, run_all, shown, wide};
 
+// RC-08
 #[test]
 fn source_of_any_shape_runs_as_from_a_file() {
     let daemon = wide();
@@ -47,6 +48,7 @@ fn under_a_script_main_is_main() {
     assert_eq!(result["stdout"], "/code/main.py __main__\n");
 }
 
+// RC-08
 #[test]
 fn a_mebibyte_of_code_runs_and_its_last_line_has_its_number() {
     let daemon = wide();

@@ -57,12 +57,14 @@ fn a_program_that_does_not_end_times_out_in_each_language_and_what_it_did_is_kep
     }
 }
 
+// LC-13
 #[test]
 fn fractions_of_seconds_count() {
     let daemon = wide();
     assert_timed_out(&run(&daemon, "shell", "sleep 60", &json!({ "timeout": 1.25 })), 1.25);
 }
 
+// RC-05
 #[test]
 fn a_promise_that_never_settles_ends_at_once_and_says_so() {
     let daemon = wide();
@@ -73,6 +75,7 @@ fn a_promise_that_never_settles_ends_at_once_and_says_so() {
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
+// LC-01
 #[test]
 fn a_program_that_ignores_every_signal_still_ends() {
     let daemon = wide();
@@ -97,6 +100,7 @@ fn a_program_that_ignores_every_signal_still_ends() {
     }
 }
 
+// LC-02
 #[test]
 fn a_stopped_program_is_not_an_ended_one() {
     let daemon = wide();
@@ -115,6 +119,7 @@ fn a_stopped_program_is_not_an_ended_one() {
     }
 }
 
+// LC-02
 #[test]
 fn a_parent_that_waits_for_stopped_children_still_ends() {
     let daemon = wide();
@@ -127,6 +132,7 @@ fn a_parent_that_waits_for_stopped_children_still_ends() {
     assert_timed_out(&result, 1.0);
 }
 
+// RS-15
 #[test]
 fn slow_drips_are_there_up_to_the_end() {
     let daemon = wide();
@@ -136,6 +142,7 @@ fn slow_drips_are_there_up_to_the_end() {
     assert!(result["stdout"].as_str().unwrap().starts_with("012345"), "{}", shown(&result));
 }
 
+// LC-13
 #[test]
 fn a_timeout_is_a_number_between_one_and_an_hour() {
     let daemon = wide();

@@ -1,0 +1,27 @@
+//! The ways a daemon may be started here. What a sandbox promises holds in each of them.
+
+use crate::{Daemon, Settings, can};
+
+/// A daemon in each way it may be started here, and what its `/health` says of `/proc`: with a private and a shared one, with
+/// and without a cgroup for each run.
+pub fn each_start(mut check: impl FnMut(&Daemon, &str)) {
+    let mut check = |settings: Settings, proc: &str, kernel_holds_memory: bool| {
+        let daemon = settings.start();
+        let isolation = daemon.get("/health").json()["isolation"].clone();
+        assert_eq!(isolation["proc"], proc, "{isolation:#}");
+        assert_eq!(isolation["cgroup"] != "none", kernel_holds_memory, "{isolation:#}");
+        check(&daemon, proc);
+    };
+    if !can(is_root(), "start modes: only root can start a daemon as somebody else") {
+        return check(Settings::new(), "private", false);
+    }
+    check(Settings::new().with_the_most(), "private", true);
+    check(Settings::new().started_by(1000), "private", false);
+    check(Settings::new().behind_masked_proc(), "shared", true);
+    check(Settings::new().behind_masked_proc().without_cgroups(), "shared", false);
+}
+
+/// Whether the test itself is root.
+pub fn is_root() -> bool {
+    linux::identity::is_root()
+}
