@@ -11,11 +11,12 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, ChildStdin, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use control_plane_mock::Mock;
 use tempfile::TempDir;
 
 use crate::{
@@ -58,6 +59,34 @@ pub(crate) struct Memory {
 impl Daemon {
     /// Directories are made under `parent`, which the leash removes should the benchmark be killed.
     pub(crate) fn start(binary: &Path, parent: &Path) -> Result<Self> {
+        Self::start_with(process::command(binary), parent, &[])
+    }
+
+    /// One that finds no cgroup file system. Takes root.
+    pub(crate) fn without_cgroups(binary: &Path, parent: &Path) -> Result<Self> {
+        let mut command = process::command("/usr/bin/unshare");
+        // The daemon takes the shell's place, and its number.
+        let script = "mount -t tmpfs none /sys/fs/cgroup && exec \"$0\"";
+        command.args(["--mount", "/bin/sh", "-c", script]).arg(binary);
+        Self::start_with(command, parent, &[])
+    }
+
+    /// Does the kernel hold the memory of its runs?
+    pub(crate) fn makes_cgroups(&self) -> Result<bool> {
+        let mut client = Client::connect(self.address).map_err(doing("connect to the daemon"))?;
+        let health: serde_json::Value = serde_json::from_slice(&client.get("/health")?.body)
+            .map_err(|error| BenchError::Protocol { why: format!("/health is not JSON: {error}") })?;
+        Ok(health["isolation"]["memory"] == "cgroup")
+    }
+
+    /// One that reports to this control plane.
+    pub(crate) fn calling(binary: &Path, parent: &Path, mock: &Mock) -> Result<Self> {
+        let url = mock.url();
+        let settings = [("CONTROL_PLANE_URL", url.as_str()), ("INTERNAL_API_TOKEN", "bench")];
+        Self::start_with(process::command(binary), parent, &settings)
+    }
+
+    fn start_with(mut command: Command, parent: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let directories = reachable_directory(parent)?;
         let root = directories.path();
         for name in ["workspace", "sessions", "results"] {
@@ -69,7 +98,7 @@ impl Daemon {
         let address = free_address()?;
         let cpus = thread::available_parallelism().map_or(2, usize::from);
         let begin = Instant::now();
-        let child = process::command(binary)
+        let child = command
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("EXECUTOR_HOST", address.ip().to_string())
@@ -80,11 +109,12 @@ impl Daemon {
             .env("WORKSPACE_PATH", root.join("workspace"))
             .env("SESSIONS_PATH", root.join("sessions"))
             .env("RESULTS_DIR", root.join("results"))
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(log_file)
             .spawn()
-            .map_err(doing(format!("start the daemon {}", binary.display())))?;
+            .map_err(doing(format!("start the daemon by {command:?}")))?;
         let (leash, leash_end) = leash(child.id(), parent)?;
         let mut daemon = Self {
             child,

@@ -107,6 +107,10 @@ fn against_daemon(options: &Options, runs: usize, directory: &Path, bare: &Bare)
     progress("10 MiB of stdout");
     let large = workloads::large_output();
     let large_output = measure::compare(&large, 1, (runs / large.runs_divisor).max(2), bare, Some(&daemon))?;
+    progress("reporting to a control plane");
+    let control_plane = measure::control_plane(&binary, directory, &daemon, runs * 2)?;
+    progress("a cgroup for each run");
+    let cgroup_ms = measure::cgroup(&binary, directory, &daemon, runs * 2)?;
     progress("timeouts");
     let late_ms = measure::timeout_lateness(&daemon, repeats.div_ceil(2))?;
     progress("manifest of 10,000 files");
@@ -120,6 +124,8 @@ fn against_daemon(options: &Options, runs: usize, directory: &Path, bare: &Bare)
             after_load,
             binary_bytes,
             large_output,
+            control_plane,
+            cgroup_ms,
             manifest_ms,
             late_ms,
         }),

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use control_plane_mock::{Mock, Options};
 use serde_json::Value;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     client::{Answer, Client},
     daemon::{Daemon, Memory},
     error::{BenchError, Result, doing},
-    stats::{Samples, Summary, milliseconds},
+    stats::{Samples, Summary, median, milliseconds},
     workloads::{self, Expect, Workload},
 };
 
@@ -177,6 +178,76 @@ pub(crate) fn start_up(binary: &Path, parent: &Path, starts: usize) -> Result<(V
     // Not waiting for an event: "idle" means that nothing has happened for a while.
     thread::sleep(Duration::from_secs(1));
     Ok((times, last.memory()?))
+}
+
+/// What reporting to a control plane adds, as differences of two daemons' medians, in ms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ControlPlane {
+    /// To the part of an answer that is in none of its phases: there the result is written to disk.
+    pub(crate) outbox_ms: f64,
+    /// To the whole answer. Everything that comes with it is in it: the heartbeat, the delivery, and the control plane
+    /// itself, which shares the machine.
+    pub(crate) whole_ms: f64,
+}
+
+pub(crate) fn control_plane(
+    binary: &Path,
+    parent: &Path,
+    plain: &Daemon,
+    runs: usize,
+) -> Result<ControlPlane> {
+    let mock = Mock::start(Options::default()).map_err(doing("start a control plane"))?;
+    let calling = Daemon::calling(binary, parent, &mock)?;
+    let sides = take_turns([plain, &calling], runs, |answer, result| {
+        let phases = result["metrics"]["phases_ms"].as_object().into_iter();
+        let in_phases: f64 = phases.flat_map(|phases| phases.values()).filter_map(Value::as_f64).sum();
+        let whole = milliseconds(answer.elapsed);
+        (whole, whole - in_phases)
+    })?;
+    let medians = sides.map(|samples| {
+        let (whole, outside): (Vec<f64>, Vec<f64>) = samples.into_iter().unzip();
+        (median(&whole), median(&outside))
+    });
+    let [(plain_whole, plain_outside), (whole, outside)] = medians;
+    Ok(ControlPlane { outbox_ms: outside - plain_outside, whole_ms: whole - plain_whole })
+}
+
+/// What a cgroup for each run adds to a median answer, in milliseconds: beside a daemon that can make none. Nothing where
+/// `plain` can make none either.
+pub(crate) fn cgroup(binary: &Path, parent: &Path, plain: &Daemon, runs: usize) -> Result<Option<f64>> {
+    if !plain.makes_cgroups()? {
+        return Ok(None);
+    }
+    let without = Daemon::without_cgroups(binary, parent)?;
+    let sides = take_turns([&without, plain], runs, |answer, _result| milliseconds(answer.elapsed))?;
+    let [without, with] = sides.map(|samples| median(&samples));
+    Ok(Some(with - without))
+}
+
+/// Runs of a shell's `true`, ten on one daemon, ten on the other; and what is read from each answer.
+fn take_turns<T: Send>(
+    daemons: [&Daemon; 2],
+    runs: usize,
+    read: impl Fn(&Answer, &Value) -> T + Sync,
+) -> Result<[Vec<T>; 2]> {
+    let shell = workloads::languages().remove(0);
+    let [first, second] = daemons;
+    let mut sides = [(connect(first, 1)?, Vec::new()), (connect(second, 1)?, Vec::new())];
+    // The first ten of each warm it up. Whoever was second is first next time.
+    for turn in 0..runs.div_ceil(10) + 1 {
+        let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
+        for side in order {
+            let (clients, samples) = &mut sides[side];
+            let (answers, _) = share_out(clients, 10, |client| {
+                let answer = client.execute(&shell.request)?;
+                Ok(read(&answer, &check(&shell, &answer)?))
+            })?;
+            if turn > 0 {
+                samples.extend(answers);
+            }
+        }
+    }
+    Ok(sides.map(|(_, samples)| samples))
 }
 
 /// `phases_ms.collect` of runs that leave 10,000 files behind.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     daemon::Memory,
     error::{BenchError, Result},
-    measure::Comparison,
+    measure::{Comparison, ControlPlane},
     stats::{largest, median},
 };
 
@@ -20,6 +20,9 @@ const SHELL_RATIO: f64 = 1.6;
 const START_MS: f64 = 250.0;
 const IDLE_MB: f64 = 15.0;
 const LARGE_OUTPUT_MS: f64 = 150.0;
+const OUTBOX_MS: f64 = 0.3;
+/// The filter takes 0.2 ms of the half millisecond that both may cost (docs/seccomp.md).
+const CGROUP_MS: f64 = 0.3;
 const MANIFEST_MS: f64 = 400.0;
 const LATE_MS: f64 = 100.0;
 
@@ -37,6 +40,10 @@ pub(crate) struct DaemonFigures {
     pub(crate) after_load: Memory,
     pub(crate) binary_bytes: u64,
     pub(crate) large_output: Comparison,
+    /// What reporting to one adds to an answer.
+    pub(crate) control_plane: ControlPlane,
+    /// What a cgroup adds; absent where none can be made.
+    pub(crate) cgroup_ms: Option<f64>,
     pub(crate) manifest_ms: Vec<f64>,
     pub(crate) late_ms: Vec<f64>,
 }
@@ -132,6 +139,11 @@ impl Report {
             Figure::told("resident memory after the load", megabytes(daemon.after_load.resident), "MB"),
             Figure::told("binary size", megabytes(daemon.binary_bytes), "MB"),
             Figure::at_most("10 MiB of stdout over bare, p50", output, "ms", LARGE_OUTPUT_MS),
+            Figure::at_most("the outbox adds, p50", daemon.control_plane.outbox_ms, "ms", OUTBOX_MS),
+            Figure::told("a control plane adds, p50", daemon.control_plane.whole_ms, "ms"),
+        ]);
+        figures.extend(daemon.cgroup_ms.map(|ms| Figure::at_most("a cgroup adds, p50", ms, "ms", CGROUP_MS)));
+        figures.extend([
             Figure::at_most("manifest of 10,000 files, p50", median(&daemon.manifest_ms), "ms", MANIFEST_MS),
             Figure::at_most("timeout late by, worst", largest(&daemon.late_ms), "ms", LATE_MS),
         ]);
@@ -172,7 +184,7 @@ impl Report {
             line(&mut out, format_args!("\n{:<34} {:>12} {:>12}", "figure", "measured", "at most"));
         }
         for figure in figures {
-            let with_unit = |value: f64| format!("{value:.1} {:<2}", figure.unit);
+            let with_unit = |value: f64| format!("{value:.2} {:<2}", figure.unit);
             let target = figure.target.map(with_unit).unwrap_or_default();
             let verdict = match figure.met {
                 Some(true) => "met",
@@ -193,6 +205,9 @@ impl Report {
             "large_output": self.daemon.as_ref().map(|daemon| daemon.large_output.to_json()),
             "start_up_ms": self.daemon.as_ref().map(|daemon| &daemon.start_up_ms),
             "manifest_collect_ms": self.daemon.as_ref().map(|daemon| &daemon.manifest_ms),
+            "outbox_adds_ms": self.daemon.as_ref().map(|daemon| daemon.control_plane.outbox_ms),
+            "cgroup_adds_ms": self.daemon.as_ref().and_then(|daemon| daemon.cgroup_ms),
+            "control_plane_adds_ms": self.daemon.as_ref().map(|daemon| daemon.control_plane.whole_ms),
             "timeout_late_ms": self.daemon.as_ref().map(|daemon| &daemon.late_ms),
             "figures": figures,
         })
