@@ -1,6 +1,7 @@
 //! `sandbox-executor run FILE`: one execution without a server, for people and scripts.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use conformance::can;
 use serde_json::{Value, json};
@@ -218,4 +219,34 @@ fn a_stream_and_json_exclude_each_other() {
     let both = run("a.sh", "true", &["--stream", "--json"]);
     assert_eq!((both.code, &*both.stdout), (Some(64), ""));
     assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+}
+
+#[test]
+fn it_leaves_no_cgroup_behind() {
+    let hierarchies = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(Path::new);
+    let writable = |directory: &&&Path| directory.join("cgroup.procs").exists();
+    let found = hierarchies.iter().find(writable).filter(|_| is_root());
+    if !can(found.is_some(), "cgroups: only root may make them, where they are mounted") {
+        return;
+    }
+    let around = found.unwrap().join(format!("test-run-{}", std::process::id()));
+    fs::create_dir(&around).unwrap();
+    let enter = format!("echo $$ >{}/cgroup.procs", around.display());
+    for _ in 0..5 {
+        let program = Program::new(&["run", "--json"]).after(&enter);
+        let path = program.file("a.sh", "true");
+        let ended = program.arguments(&[&path]).run();
+        let result: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(result["isolation"]["memory"], "cgroup", "{result:#}");
+        // Its place for cgroups stays, with none of a run in it.
+        let place = around.join("sandbox-executor-1000");
+        let left: Vec<_> = fs::read_dir(&place)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .collect();
+        assert_eq!(left, Vec::<PathBuf>::new());
+    }
+    fs::remove_dir(around.join("sandbox-executor-1000")).unwrap();
+    fs::remove_dir(around).unwrap();
 }

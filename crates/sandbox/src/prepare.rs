@@ -132,19 +132,22 @@ pub(crate) async fn boot(
         .map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
     let stderr = Capture::start(outputs.stderr, limits.output, news.clone())
         .map_err(PrepareError::io(Stage::Spawn, "stderr"))?;
-    cage.limit(limits, &plan.rlimits).map_err(PrepareError::io(Stage::Cgroup, "cannot limit its cgroup"))?;
 
     let booted = tokio::time::timeout(BOOT_DEADLINE, async {
         match unwritten.write(plan, start, workspace).await {
             // It has ended, and said why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.map_err(NotReady::Unwritten)?,
+            written => written.map_err(PrepareError::io(Stage::Spawn, "cannot say what it is to be"))?,
         }
+        // While it is being built: nothing of the caller's runs yet.
+        cage.limit(limits, &plan.rlimits)
+            .map_err(PrepareError::io(Stage::Cgroup, "cannot limit its cgroup"))?;
         let init = wait_for_ready(&mut cage, &mut wires).await?;
         if is_mounted(workspace, init).map_err(|_gone| NotReady::At(Stage::Boot))? {
             Ok(init)
         } else {
-            Err(NotReady::Replaced)
+            let what = "another directory was put in the workspace's place while it was mounted".to_owned();
+            Err(PrepareError::new(Stage::Namespaces, what).into())
         }
     })
     .await;
@@ -157,22 +160,15 @@ pub(crate) async fn boot(
             let limits = limits.clone();
             Ok(Prepared { cage, sampler, before, wires, stdout, stderr, news, limits })
         }
-        Ok(Err(NotReady::Unwritten(error))) => {
-            cage.destroy().await;
-            Err(PrepareError::io(Stage::Spawn, "cannot say what it is to be")(error))
-        }
-        Ok(Err(NotReady::Replaced)) => {
-            cage.destroy().await;
-            let what = "another directory was put in the workspace's place while it was mounted".to_owned();
-            Err(PrepareError::new(Stage::Namespaces, what))
-        }
         Ok(Err(NotReady::At(stage))) => Err(explain(stage, cage, wires, stderr).await),
+        Ok(Err(NotReady::Because(error))) => {
+            cage.destroy().await;
+            Err(error)
+        }
         Err(_elapsed) => {
             cage.destroy().await;
-            Err(PrepareError::new(
-                Stage::Boot,
-                format!("it was not ready after {} s", BOOT_DEADLINE.as_secs()),
-            ))
+            let what = format!("it was not ready after {} s", BOOT_DEADLINE.as_secs());
+            Err(PrepareError::new(Stage::Boot, what))
         }
     }
 }
@@ -181,8 +177,13 @@ pub(crate) async fn boot(
 enum NotReady {
     /// How far it came: bubblewrap or the launcher said why.
     At(Stage),
-    Unwritten(io::Error),
-    Replaced,
+    Because(PrepareError),
+}
+
+impl From<PrepareError> for NotReady {
+    fn from(error: PrepareError) -> Self {
+        Self::Because(error)
+    }
 }
 
 /// bubblewrap was told the workspace's path, and a path can come to mean something else: is it what was meant?

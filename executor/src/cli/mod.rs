@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 use linux::identity;
+use sandbox::cgroup;
 
 use crate::config::{self, Config, ProcessEnvironment};
 
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
             return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE };
         }
     };
-    match matches.subcommand() {
+    let code = match matches.subcommand() {
         Some(("run", matches)) => run::run(matches),
         Some(("exec", matches)) => exec::exec(matches),
         Some(("doctor", matches)) => with_config(matches, doctor::doctor),
@@ -48,7 +49,9 @@ pub fn main() -> ExitCode {
         Some(("outbox", matches)) => outbox::outbox(matches),
         Some(("serve", matches)) => with_config(matches, serve::serve),
         Some(_) | None => with_config(&matches, serve::serve),
-    }
+    };
+    cgroup::settle();
+    code
 }
 
 fn command() -> Command {

@@ -1,18 +1,16 @@
 //! The cgroup of one run.
 //!
-//! The kernel removes a cgroup only when nobody is in it, which is a moment after its last process has died: removing is
-//! tried again in the background. While the daemon lives it holds a lock on each of its leaves; one without a lock was left
-//! by a daemon that is dead.
+//! While the daemon lives it holds a lock on each of its leaves; one without a lock was left by a daemon that is dead.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use linux::spawn::Detour;
 
 use super::Controller;
 use super::places::Place;
+use super::removal;
 use crate::host::CgroupVersion;
 use crate::limits::Bytes;
 
@@ -27,18 +25,6 @@ const WEIGHT: &str = "25";
 
 /// Of the name of every leaf.
 pub(super) const PREFIX: &str = "run-";
-
-/// How long an empty cgroup may take to become removable.
-const REMOVAL: [Duration; 8] = [
-    Duration::from_millis(1),
-    Duration::from_millis(5),
-    Duration::from_millis(20),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(5),
-];
 
 #[derive(Debug)]
 pub(crate) struct Leaf {
@@ -165,42 +151,7 @@ impl Leaf {
 
 impl Drop for Leaf {
     fn drop(&mut self) {
-        let directories: Vec<PathBuf> = self.places.drain(..).map(|place| place.directory).collect();
-        let left: Vec<PathBuf> =
-            directories.into_iter().filter(|directory| remove(directory).is_err()).collect();
-        if left.is_empty() {
-            return;
-        }
-        // Outside a runtime the daemon is ending, and the next one removes it.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn(keep_removing(left)));
-        }
-    }
-}
-
-async fn keep_removing(mut left: Vec<PathBuf>) {
-    let mut last = None;
-    for pause in REMOVAL {
-        tokio::time::sleep(pause).await;
-        left.retain(|directory| match remove(directory) {
-            Ok(()) => false,
-            Err(error) => {
-                last = Some(error);
-                true
-            }
-        });
-        if left.is_empty() {
-            return;
-        }
-    }
-    let error = last.map(|error| error.to_string()).unwrap_or_default();
-    tracing::error!(error = format!("a run's cgroup cannot be removed: {error}"), "cleanup_failed");
-}
-
-fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+        self.places.drain(..).for_each(|place| removal::begin(place.directory));
     }
 }
 
@@ -221,7 +172,7 @@ pub(super) fn sweep(place: &Place) -> io::Result<()> {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(PREFIX) && locked(&entry.path()).is_ok() {
             kill(&entry.path());
-            remove(&entry.path()).ok();
+            removal::remove(&entry.path()).ok();
         }
     }
     Ok(())

@@ -16,6 +16,7 @@
 pub mod claim;
 mod leaf;
 mod places;
+mod removal;
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,7 @@ pub use claim::{Claim, claim};
 pub(crate) use leaf::{Charged, Leaf};
 use linux::spawn::Detour;
 use places::Place;
+pub use removal::settle;
 
 use crate::host::CgroupVersion;
 
