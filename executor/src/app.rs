@@ -33,6 +33,7 @@ use crate::lifecycle::signals::Ended;
 use crate::outbox::journal::JournalError;
 use crate::outbox::{Deliveries, Outbox};
 use crate::outlet;
+use crate::pool::Pool;
 use crate::run::Parts;
 use crate::run::registry::Registry;
 use crate::telemetry::events;
@@ -106,7 +107,8 @@ pub async fn open_parts(
     let admission = Admission::new(config.concurrency, config.queue);
     let metrics = Metrics::new(&outlet::isolation(&host));
     let registry = Registry::new(config.retention);
-    let parts = Parts { host, workspaces, admission, registry, outbox, heartbeats, metrics };
+    let pool = Pool::new(&config.pool, &config.ceilings);
+    let parts = Parts { host, workspaces, pool, admission, registry, outbox, heartbeats, metrics };
     Ok((Arc::new(parts), Tasks { janitor, deliveries }))
 }
 
@@ -121,6 +123,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let (parts, tasks) = open_parts(&config, ground, client).await?;
         parts.host.fill_standbys().await;
+        parts.pool.fill_first(&parts).await;
         Ok(Self { api: Arc::new(Api::new(config, parts)), listener, tasks, announcer })
     }
 
@@ -143,14 +146,19 @@ impl App {
         let announcing =
             tokio::spawn(announce(Arc::clone(&self.api), self.announcer.clone(), self.listener.local_addr()));
         let parts = Arc::clone(&self.api.parts);
-        let standing_by = tokio::spawn(async move { parts.host.stand_by().await });
+        let preparing = tokio::spawn(async move {
+            tokio::join!(parts.host.stand_by(), parts.pool.keep_full(&parts));
+        });
         let api = Arc::clone(&self.api);
         let mut end = None;
         let drain = async {
             let ended = stop.await;
             announcing.abort();
             let closing = drain(&api, ended).await;
-            standing_by.abort();
+            preparing.abort();
+            // Only when it is over is nobody adding to what is ended now.
+            preparing.await.ok();
+            api.parts.pool.empty().await;
             api.parts.host.stand_down().await;
             end = Some((ended, closing));
             closing + ANSWERS_SENT

@@ -21,6 +21,7 @@ pub mod intake;
 pub mod job;
 pub mod admission;
 pub mod run;
+pub mod pool;
 pub mod workspaces;
 pub mod artifacts;
 pub mod outlet;

@@ -116,6 +116,7 @@ impl Daemon {
             answered: AtomicU64::new(0),
         };
         daemon.eventually("ready", |daemon| daemon.get("/health/ready").status == 200);
+        daemon.wait_for_pool();
         daemon.baseline = Some(Footprint::of(pid, &daemon.results()));
         daemon
     }
@@ -271,6 +272,17 @@ impl Daemon {
         }
     }
 
+    /// Waits until as many sandboxes wait as shall. Where memory is short for them, nobody can say how many that is.
+    pub fn wait_for_pool(&self) {
+        if self.settings.env.contains_key("POOL_MEMORY_MB") {
+            return;
+        }
+        let shall = processes::may_wait(self.pid);
+        self.eventually("all sandboxes wait that shall", |daemon| {
+            processes::waiting(daemon.pid).len() == shall
+        });
+    }
+
     /// Checks what must hold after every case (docs/isolation.md says which of it where): the same daemon, healthy within
     /// a second, able to run, and with no process, zombie, thread, descriptor, mount, cgroup or half-written file more than at
     /// its start, and little more memory; and what it may not write to is as it was.
@@ -281,13 +293,13 @@ impl Daemon {
             asked.elapsed() < Duration::from_secs(1)
         });
         // A cgroup that belongs to the daemon no more is known by its name only.
-        let standbys = || processes::standbys(self.pid);
-        self.eventually("sandboxes stand by", |_| standbys().len() == processes::STANDBYS);
-        let cgroups: Vec<_> = standbys().into_iter().map(processes::leaf_names).collect();
+        self.wait_for_pool();
+        let cgroups: Vec<_> = processes::waiting(self.pid).into_iter().map(processes::leaf_names).collect();
         assert_eq!(self.run("shell", "echo still here")["stdout"], "still here\n");
         self.eventually("the cgroup of the one that was used is gone", |_| {
             cgroups.iter().any(|names| names.iter().all(|name| !is_cgroup(name)))
         });
+        self.wait_for_pool();
         self.planted.assert_untouched();
         let baseline = self.baseline.as_ref().unwrap();
         let remembered = self.answered.load(Ordering::Relaxed).min(REMEMBERED);

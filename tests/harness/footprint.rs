@@ -69,21 +69,21 @@ impl Footprint {
     }
 }
 
-/// The cgroups that some run of this daemon has now, without those that wait for one.
+/// The cgroups that some run of this daemon has now, without those of sandboxes that wait for one.
 pub fn leaves(pid: u32) -> Vec<PathBuf> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
     let is_leaf = |target: &PathBuf| {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        target.starts_with("/sys/fs/cgroup") && name.starts_with("run-") && !is_of_a_standby(target)
+        target.starts_with("/sys/fs/cgroup") && name.starts_with("run-") && !waits(pid, target)
     };
     targets.filter(is_leaf).collect()
 }
 
-fn is_of_a_standby(leaf: &Path) -> bool {
+fn waits(daemon: u32, leaf: &Path) -> bool {
     let procs = fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();
-    let mut pids = procs.lines().filter_map(|pid| pid.parse().ok()).peekable();
-    pids.peek().is_some() && pids.all(processes::is_standby)
+    let pids: Vec<u32> = procs.lines().filter_map(|pid| pid.parse().ok()).collect();
+    !pids.is_empty() && processes::wait(daemon, &pids)
 }
 
 fn half_written(results: &Path) -> Vec<PathBuf> {

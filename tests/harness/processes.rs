@@ -1,8 +1,10 @@
 //! Who lives on this machine below a given process, as `/proc` tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::settings::plain;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
@@ -23,25 +25,69 @@ pub fn all() -> BTreeMap<u32, Process> {
 /// How many sandboxes a daemon has begun and not built, at most, and when it is idle.
 pub const STANDBYS: usize = 2;
 
-/// Is it a bubblewrap that waits for its arguments, or is about to? It has started nothing.
-fn waits(process: &Process, all: &BTreeMap<u32, Process>) -> bool {
-    let childless = all.values().all(|other| other.parent != process.pid);
-    // Before it is executed it has the name of the thread that forked it.
-    let by_name = ["bwrap", "spawner"].contains(&&*process.command);
-    childless && by_name && ['R', 'S', 'D'].contains(&process.state)
-}
-
-/// Whether this is one of the sandboxes that a daemon has begun and not built.
-pub(crate) fn is_standby(pid: u32) -> bool {
+/// The sandboxes that have no job yet, begun or booted: of these the daemon still holds the other end of the standard input.
+/// By their first process.
+pub fn waiting(daemon: u32) -> Vec<u32> {
     let all = all();
-    all.get(&pid).is_some_and(|process| waits(process, &all))
+    let children =
+        all.values().filter(|process| process.parent == daemon && !['Z', 'X'].contains(&process.state));
+    let held: BTreeSet<PathBuf> = descriptors(daemon).collect();
+    // Before it is executed it has the daemon's descriptors, and its standard input may be the daemon's own.
+    let waits = |child: &&Process| {
+        child.command == "spawner"
+            || fs::read_link(format!("/proc/{}/fd/0", child.pid))
+                .is_ok_and(|stdin| stdin.to_string_lossy().starts_with("pipe:") && held.contains(&stdin))
+    };
+    children.filter(waits).map(|child| child.pid).collect()
 }
 
-/// The sandboxes that a daemon has begun and not built.
+/// Those of the [waiting](waiting) that are not built yet.
 pub fn standbys(daemon: u32) -> Vec<u32> {
     let all = all();
-    let children = all.values().filter(|process| process.parent == daemon);
-    children.filter(|child| waits(child, &all)).map(|child| child.pid).collect()
+    let is_childless = |pid: &u32| all.values().all(|other| other.parent != *pid);
+    waiting(daemon).into_iter().filter(is_childless).collect()
+}
+
+/// How many sandboxes may wait in a daemon that is idle: those that are not built, and what its settings say of booted ones.
+pub fn may_wait(daemon: u32) -> usize {
+    let environment = fs::read(format!("/proc/{daemon}/environ")).unwrap_or_default();
+    let pools = environment.split(|byte| *byte == 0).filter_map(|variable| {
+        let (name, size) = std::str::from_utf8(variable).ok()?.split_once('=')?;
+        ["POOL_PYTHON", "POOL_JAVASCRIPT", "POOL_SHELL"]
+            .contains(&name)
+            .then(|| size.parse::<usize>().unwrap())
+    });
+    STANDBYS + pools.sum::<usize>()
+}
+
+fn descriptors(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+}
+
+/// Whether `pid` is `ancestor`, or below it.
+fn is_within(all: &BTreeMap<u32, Process>, pid: u32, ancestor: u32) -> bool {
+    let mut at = pid;
+    // Numbers are given out again while the list is made: in it, a process may be its own ancestor.
+    for _ in 0..=all.len() {
+        if at == ancestor {
+            return true;
+        }
+        let Some(process) = all.get(&at) else { return false };
+        at = process.parent;
+    }
+    false
+}
+
+/// Whether all of these belong to sandboxes that wait.
+pub(crate) fn wait(daemon: u32, pids: &[u32]) -> bool {
+    let (all, waiting) = (all(), waiting(daemon));
+    pids.iter().all(|pid| waiting.iter().any(|root| is_within(&all, *pid, *root)))
+}
+
+/// Sends a signal to these, of which some may be gone.
+pub fn signal(name: &str, pids: &[u32]) {
+    plain("kill".as_ref()).arg(format!("-{name}")).args(pids.iter().map(u32::to_string)).status().unwrap();
 }
 
 /// The names of the cgroups of its own that a process is in.
@@ -51,26 +97,16 @@ pub fn leaf_names(pid: u32) -> Vec<String> {
     names.filter(|name| name.starts_with("run-")).collect()
 }
 
-/// Every living or zombie descendant of `pid`, but for its sandboxes that are not built yet.
+/// Every living or zombie descendant of `pid`, but for its sandboxes that wait.
 pub fn below(pid: u32) -> Vec<Process> {
-    let all = all();
-    let is_below = |process: &Process| {
-        let mut parent = process.parent;
-        // Numbers are given out again while the list is made: in it, a process may be its own ancestor.
-        for _ in 0..all.len() {
-            let Some(next) = all.get(&parent) else { return false };
-            if next.pid == pid {
-                return true;
-            }
-            parent = next.parent;
-        }
-        false
-    };
-    let (waiting, mut below): (Vec<_>, Vec<_>) =
-        all.values().filter(|process| is_below(process)).cloned().partition(|process| waits(process, &all));
+    // First: one that is given a job meanwhile is left out by mistake, never one that has ended by then.
+    let mut waiting = waiting(pid);
     // More than it needs would be left over.
-    below.extend(waiting.into_iter().skip(STANDBYS));
-    below
+    waiting.truncate(may_wait(pid));
+    let all = all();
+    let is_below = |process: &&Process| process.pid != pid && is_within(&all, process.pid, pid);
+    let waits = |process: &&Process| waiting.iter().any(|root| is_within(&all, process.pid, *root));
+    all.values().filter(is_below).filter(|process| !waits(process)).cloned().collect()
 }
 
 /// Processes anywhere on the machine whose command line or environment holds `needle`.
@@ -86,11 +122,7 @@ pub fn mentioning(needle: &str) -> Vec<u32> {
 
 /// Processes anywhere on the machine that have something in this directory open, whoever their parent is.
 pub fn holding(dir: &Path) -> Vec<u32> {
-    let holds = |pid: u32| {
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let mut open = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-        open.any(|target| target.starts_with(dir))
-    };
+    let holds = |pid: u32| descriptors(pid).any(|target| target.starts_with(dir));
     all().into_keys().filter(|pid| *pid != std::process::id() && holds(*pid)).collect()
 }
 

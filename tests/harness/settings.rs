@@ -56,9 +56,19 @@ pub(crate) enum Cgroups {
     ReadOnly,
 }
 
+/// The settings of the pool.
+const POOLS: [&str; 3] = ["POOL_PYTHON", "POOL_JAVASCRIPT", "POOL_SHELL"];
+
 impl Settings {
+    /// Without a pool: each run makes its sandbox.
     pub fn new() -> Self {
-        Self::default()
+        POOLS.into_iter().fold(Self::default(), |settings, pool| settings.set(pool, 0))
+    }
+
+    /// With sandboxes that wait: most runs get one of them.
+    #[must_use]
+    pub fn warm(self) -> Self {
+        POOLS.into_iter().zip([2, 1, 1]).fold(self, |settings, (pool, size)| settings.set(pool, size))
     }
 
     /// An environment variable of docs/configuration.md.
@@ -145,14 +155,14 @@ impl Settings {
     }
 
     /// `EXECUTOR_TESTS_START=least`: whatever a test does not choose itself is as it is in most containers, `/proc` shared and no
-    /// cgroup for a run.
+    /// cgroup for a run, and sandboxes wait for it.
     fn in_the_start_asked_for(self) -> Self {
         let least = std::env::var_os("EXECUTOR_TESTS_START").is_some_and(|start| start == "least");
         let chosen = self.uid.is_some()
             || self.surroundings != Surroundings::None
             || self.cgroups != Cgroups::AsTheyAre
             || self.start == Start::WithTheMost;
-        if least && !chosen && is_root() { self.behind_masked_proc().without_cgroups() } else { self }
+        if least && !chosen && is_root() { self.behind_masked_proc().without_cgroups().warm() } else { self }
     }
 }
 

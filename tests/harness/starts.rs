@@ -3,7 +3,7 @@
 use crate::{Daemon, Settings, can};
 
 /// A daemon in each way it may be started here, and what its `/health` says of `/proc`: with a private and a shared one, with
-/// and without a cgroup for each run.
+/// and without a cgroup for each run, with and without sandboxes that wait.
 pub fn each_start(mut check: impl FnMut(&Daemon, &str)) {
     let mut check = |settings: Settings, proc: &str, kernel_holds_memory: bool| {
         let daemon = settings.start();
@@ -16,8 +16,8 @@ pub fn each_start(mut check: impl FnMut(&Daemon, &str)) {
         return check(Settings::new(), "private", false);
     }
     check(Settings::new().with_the_most(), "private", true);
-    check(Settings::new().started_by(1000), "private", false);
-    check(Settings::new().behind_masked_proc(), "shared", true);
+    check(Settings::new().started_by(1000).warm(), "private", false);
+    check(Settings::new().behind_masked_proc().warm(), "shared", true);
     check(Settings::new().behind_masked_proc().without_cgroups(), "shared", false);
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use conformance::Daemon;
-use conformance::processes::{STANDBYS, standbys};
+use conformance::processes::waiting;
 
 use crate::support::canary;
 
@@ -44,8 +44,8 @@ impl Witness {
     fn surround(&self, daemon: &Daemon) {
         let take = |pid: u32| fs::write(self.cgroup.join("cgroup.procs"), pid.to_string()).unwrap();
         take(daemon.pid());
-        daemon.eventually("its next sandboxes are begun", |daemon| standbys(daemon.pid()).len() == STANDBYS);
-        standbys(daemon.pid()).into_iter().for_each(take);
+        daemon.wait_for_pool();
+        waiting(daemon.pid()).into_iter().for_each(take);
     }
 
     /// The most that was charged so far, in MiB.

@@ -14,6 +14,7 @@
 //! | `limit_cpu.rs`, `limit_memory.rs`, `limit_processes.rs`, `limit_files.rs`, `limit_output.rs` | each limit has its own cause |
 //! | `sandbox_errors.rs` | what is not the program's fault |
 //! | `standbys.rs` | sandboxes begun before anybody asked |
+//! | `pool.rs` | sandboxes booted before anybody asked |
 //! | `metrics.rs` | what was measured, in every kind of end |
 //! | `report_channel.rs` | a program that abuses the private pipe changes nothing but its own return value |
 //! | `leftovers.rs` | what a program leaves running |
@@ -37,6 +38,7 @@ mod markers;
 mod metrics;
 mod output;
 mod packages;
+mod pool;
 mod report_channel;
 mod sandbox_errors;
 mod signals;

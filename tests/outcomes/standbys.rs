@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use conformance::processes::{self, STANDBYS, standbys};
@@ -10,13 +9,6 @@ use conformance::{Daemon, Settings, each_start};
 use serde_json::{Value, json};
 
 use crate::ask::{assert_end, run, wide};
-
-fn signal(signal: &str, pids: &[u32]) {
-    #[expect(clippy::disallowed_methods, reason = "the test's own child, not the daemon's")]
-    let mut kill = Command::new("kill");
-    let sent = kill.arg(format!("-{signal}")).args(pids.iter().map(u32::to_string)).status().unwrap();
-    assert!(sent.success());
-}
 
 /// Those of an idle daemon.
 fn those_of(daemon: &Daemon) -> Vec<u32> {
@@ -40,7 +32,7 @@ fn each_is_used_once_and_replaced() {
 #[test]
 fn one_that_was_killed_is_not_used() {
     let daemon = Settings::new().start();
-    signal("KILL", &those_of(&daemon));
+    processes::signal("KILL", &those_of(&daemon));
     let result = run(&daemon, "shell", "echo well", &Value::Null);
     assert_end(&result, "success", 0, "exit");
     assert_eq!(result["stdout"], "well\n");
@@ -72,14 +64,14 @@ fn a_directory_that_takes_the_workspaces_place_before_it_is_mounted_gets_nothing
     // It may be there before the daemon has looked up what to mount: then the right one is mounted all the same.
     let refused = (0..50).any(|_| {
         let waiting = those_of(&daemon);
-        signal("STOP", &waiting);
+        processes::signal("STOP", &waiting);
         let result = std::thread::scope(|scope| {
             let run = scope.spawn(|| daemon.execute(&request).result());
             // What was taken is replaced: the daemon is about to say what to mount, or has.
             daemon.eventually("one was taken", |daemon| !standbys(daemon.pid()).is_empty());
             fs::rename(daemon.workspace(), &moved).unwrap();
             fs::create_dir(daemon.workspace()).unwrap();
-            signal("CONT", &waiting);
+            processes::signal("CONT", &waiting);
             run.join().unwrap()
         });
         assert_eq!(fs::read_dir(daemon.workspace()).unwrap().count(), 0, "{result:#}");

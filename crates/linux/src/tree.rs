@@ -46,6 +46,11 @@ pub fn identity(dir: BorrowedFd<'_>) -> io::Result<DirIdentity> {
     Ok(DirIdentity { device: stat.st_dev, inode: stat.st_ino })
 }
 
+/// Whether the directory still has a place in its file system: it was not removed.
+pub fn is_linked(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(nix::sys::stat::fstat(dir)?.st_nlink > 0)
+}
+
 /// Makes the directory `name` in `parent` with mode 0700. `AlreadyExists` is the caller's to judge.
 pub fn make_dir_beneath(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     require_single_name(name)?;

@@ -29,4 +29,4 @@ pub use health::{
     OutboxState, ProcMount, Ready, ReadyStatus, RunIsolation, SeccompState,
 };
 pub use info::{Info, LanguageVersion, LimitRange, LimitsInForce, Platform};
-pub use metrics::{CpuSource, MemorySource, Metrics, PhasesMs};
+pub use metrics::{CpuSource, MemorySource, Metrics, PhasesMs, Sandbox};

@@ -16,7 +16,19 @@ pub struct Metrics {
     pub io_write_bytes: u64,
     pub memory_source: MemorySource,
     pub cpu_source: CpuSource,
+    /// Whether its sandbox had been prepared before the request came; null when it got none, or when that died with the daemon.
+    pub sandbox: Option<Sandbox>,
     pub phases_ms: PhasesMs,
+}
+
+/// Where a run's sandbox came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sandbox {
+    /// It waited in the pool, its runtime booted.
+    Warm,
+    /// It was made for this run.
+    Cold,
 }
 
 /// Where the time went, in milliseconds, with fractions.

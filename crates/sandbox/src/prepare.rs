@@ -6,7 +6,7 @@
 //!        └──────────────┴──── PrepareError {stage} ─────────┴─────────────┘     everything killed and reaped
 //! ```
 //!
-//! Nothing of a job is known here: a [`Prepared`] can be made before anybody asks for it.
+//! Nothing of a job but its limits is known here: a [`Prepared`] can be made before anybody asks for it.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -21,7 +21,7 @@ use crate::capture::Capture;
 use crate::channel::{self, Report};
 use crate::host::Host;
 use crate::launch::{Start, Verdict};
-use crate::limits::Limits;
+use crate::limits::{Bytes, Limits};
 use crate::news::News;
 use crate::paths::WORKSPACE_PATH;
 use crate::plan::{self, SandboxPlan};
@@ -45,6 +45,31 @@ pub struct Prepared {
     /// Of both streams.
     pub(crate) news: News,
     pub(crate) limits: Limits,
+}
+
+impl Prepared {
+    /// It still waits for its job.
+    pub fn is_alive(&self) -> bool {
+        self.cage.is_alive()
+    }
+
+    /// What it holds while it waits, about: what it shares with others counts as its own.
+    pub fn held(&mut self) -> Bytes {
+        self.sampler.look(Bytes(u64::MAX)).memory
+    }
+
+    /// For a job that may take so long. What it has used while it waited is not the job's.
+    #[must_use]
+    pub fn for_job(mut self, wall: Duration) -> Self {
+        self.limits.wall = wall;
+        self.before = Measured::starting_at(self.sampler.booted());
+        self
+    }
+
+    /// Ends it unused, and waits for the end.
+    pub async fn destroy(self) {
+        self.cage.destroy().await;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,9 @@ use crate::usage::{Measured, Sampler, pace};
 /// What a handler leaves running after its result (exit hooks, threads) gets this long to end by itself.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
+/// How long after its result a run usually has ended.
+const AFTER_THE_ANSWER: Duration = Duration::from_millis(5);
+
 /// What to do next, when nothing is wrong.
 enum Turn {
     Answered,
@@ -68,8 +71,10 @@ impl Watch<'_> {
             };
             match turn {
                 Turn::Answered => {
-                    self.answered_at = Some(Instant::now());
-                    self.observe();
+                    let now = Instant::now();
+                    self.answered_at = Some(now);
+                    // Most end at once, and a sample would only delay what follows.
+                    next_sample = next_sample.max(now + AFTER_THE_ANSWER);
                 }
                 Turn::Sample => {
                     if let Some(kill) = self.observe() {

@@ -10,6 +10,7 @@ use linux::files::Sync;
 use sandbox::limits::Bytes;
 
 use crate::intake::Ceilings;
+use crate::pool;
 use crate::run::registry::Retention;
 
 use super::address::{self, UrlProblem};
@@ -57,6 +58,7 @@ impl Reader<'_> {
         let ceilings = self.ceilings();
         let run_as = self.run_as();
         let isolation_minimum = self.choice(&settings::ISOLATION_MINIMUM, words::tier);
+        let pool = self.pool();
         Some(Config {
             control_plane: control_plane?,
             api_token: api_token?,
@@ -89,6 +91,7 @@ impl Reader<'_> {
             run_as: run_as?,
             ceilings: ceilings?,
             isolation_minimum: isolation_minimum?,
+            pool: pool?,
         })
     }
 
@@ -106,6 +109,19 @@ impl Reader<'_> {
             file_size: Bytes::mib(file_size?),
             tmp: Bytes::mib(tmp?),
             output: Bytes(output?),
+        })
+    }
+
+    fn pool(&mut self) -> Option<pool::Sizes> {
+        let python = self.whole(&settings::POOL_PYTHON);
+        let javascript = self.whole(&settings::POOL_JAVASCRIPT);
+        let shell = self.whole(&settings::POOL_SHELL);
+        let memory = self.whole(&settings::POOL_MEMORY_MB);
+        Some(pool::Sizes {
+            python: python?,
+            javascript: javascript?,
+            shell: shell?,
+            memory: Bytes::mib(memory?),
         })
     }
 

@@ -26,6 +26,7 @@ use sandbox::limits::Bytes;
 use sandbox::tier::Tier;
 
 use crate::intake::Ceilings;
+use crate::pool;
 use crate::run::registry::Retention;
 pub use mistake::{ConfigErrors, Mistake};
 pub use raw::{Environment, ProcessEnvironment};
@@ -65,6 +66,7 @@ pub struct Config {
     /// The most that a request's `limits` may ask for, and what it gets when it asks for nothing.
     pub ceilings: Ceilings,
     pub isolation_minimum: Tier,
+    pub pool: pool::Sizes,
 }
 
 /// Where callbacks go.

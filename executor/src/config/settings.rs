@@ -287,8 +287,33 @@ pub static ISOLATION_MINIMUM: Setting = setting(
     "the executor does not start on a host that gives less; full needs a /proc that is not masked",
 );
 
+pub static POOL_PYTHON: Setting = setting(
+    "POOL_PYTHON",
+    whole("sandboxes", 0, 256),
+    Written("4"),
+    "how many booted Python sandboxes wait for requests; 0: each is made when it is asked for",
+);
+pub static POOL_JAVASCRIPT: Setting = setting(
+    "POOL_JAVASCRIPT",
+    whole("sandboxes", 0, 256),
+    Written("2"),
+    "how many booted node sandboxes wait for requests",
+);
+pub static POOL_SHELL: Setting = setting(
+    "POOL_SHELL",
+    whole("sandboxes", 0, 256),
+    Written("2"),
+    "how many sandboxes wait for shell scripts",
+);
+pub static POOL_MEMORY_MB: Setting = setting(
+    "POOL_MEMORY_MB",
+    whole("MiB", 0, 1_048_576),
+    Written("256"),
+    "what all that wait may hold together; fewer wait where that is not enough",
+);
+
 /// Every setting, in the order of the documentation.
-pub static ALL: [&Setting; 34] = [
+pub static ALL: [&Setting; 38] = [
     &CONTROL_PLANE_URL,
     &CONTROL_PLANE_PREFIX,
     &CALLBACK_FORMAT,
@@ -323,4 +348,8 @@ pub static ALL: [&Setting; 34] = [
     &MAX_OUTPUT_BYTES,
     &EXECUTOR_RUN_AS,
     &ISOLATION_MINIMUM,
+    &POOL_PYTHON,
+    &POOL_JAVASCRIPT,
+    &POOL_SHELL,
+    &POOL_MEMORY_MB,
 ];

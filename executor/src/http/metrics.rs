@@ -14,6 +14,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
         uptime: api.started.elapsed(),
         active_executions: api.parts.admission.active(),
         queued_executions: api.parts.admission.queued(),
+        waiting_sandboxes: api.parts.pool.waiting(),
         outbox: api.parts.outbox.counts(),
     };
     ([(CONTENT_TYPE, FORMAT)], api.parts.metrics.text(&moment))

@@ -1,6 +1,10 @@
 //! The most that any run may use, as configured. A request may ask for less, never for more.
 
-use sandbox::limits::Bytes;
+use std::time::Duration;
+
+use sandbox::limits::{Bytes, Limits};
+
+use super::bounds::TIMEOUT_DEFAULT;
 
 /// Each field names the setting it comes from. The values are also what a run gets that asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +21,22 @@ pub struct Ceilings {
     pub tmp: Bytes,
     /// `MAX_OUTPUT_BYTES`
     pub output: Bytes,
+}
+
+impl Ceilings {
+    /// What a run gets that asks for nothing.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            wall: Duration::from_secs_f64(TIMEOUT_DEFAULT),
+            cpu: None,
+            memory: self.memory,
+            processes: self.processes,
+            open_files: self.open_files,
+            file_size: self.file_size,
+            tmp: self.tmp,
+            output: self.output,
+        }
+    }
 }
 
 impl Default for Ceilings {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     bounds::{
         CPU_SECONDS_MAXIMUM, CPU_SECONDS_MINIMUM, FILE_MB_MINIMUM, MEMORY_MB_MINIMUM, OPEN_FILES_MINIMUM,
-        OUTPUT_BYTES_MINIMUM, PROCESSES_MINIMUM, TIMEOUT_DEFAULT, TIMEOUT_MAXIMUM, TIMEOUT_MINIMUM,
+        OUTPUT_BYTES_MINIMUM, PROCESSES_MINIMUM, TIMEOUT_MAXIMUM, TIMEOUT_MINIMUM,
     },
     ceilings::Ceilings,
     json::{Fields, kind},
@@ -19,27 +19,13 @@ use super::{
 pub(super) const FIELDS: [&str; 6] =
     ["memory_mb", "cpu_seconds", "max_processes", "max_open_files", "max_file_mb", "max_output_bytes"];
 
-/// What a run gets that asks for nothing.
-fn defaults(ceilings: &Ceilings) -> Limits {
-    Limits {
-        wall: Duration::from_secs_f64(TIMEOUT_DEFAULT),
-        cpu: None,
-        memory: ceilings.memory,
-        processes: ceilings.processes,
-        open_files: ceilings.open_files,
-        file_size: ceilings.file_size,
-        tmp: ceilings.tmp,
-        output: ceilings.output,
-    }
-}
-
 pub(super) fn limits(
     timeout: Option<&RawValue>,
     asked: Option<&RawValue>,
     ceilings: &Ceilings,
     problems: &mut Problems,
 ) -> Limits {
-    let mut limits = defaults(ceilings);
+    let mut limits = ceilings.limits();
     if let Some(wall) = timeout.and_then(|value| seconds("timeout", value, problems)) {
         limits.wall = wall;
     }

@@ -87,6 +87,13 @@ pub(super) fn callback(callback: record::Callback) -> protocol::Callback {
     }
 }
 
+pub(super) fn sandbox(sandbox: record::Sandbox) -> protocol::Sandbox {
+    match sandbox {
+        record::Sandbox::Warm => protocol::Sandbox::Warm,
+        record::Sandbox::Cold => protocol::Sandbox::Cold,
+    }
+}
+
 pub(super) fn phase(phase: progress::Phase) -> protocol::Phase {
     match phase {
         progress::Phase::Queue => protocol::Phase::Queue,

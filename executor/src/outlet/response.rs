@@ -27,7 +27,10 @@ pub fn response(record: &RunRecord) -> ExecuteResponse {
         return_value: record.return_value.clone().unwrap_or_else(|| RawValue::NULL.to_owned()),
         cause: names::cause(record.outcome.cause),
         cause_detail: record.outcome.detail.as_ref().map(cause_detail),
-        metrics: metrics(record.execution_time, &record.usage, &record.phases),
+        metrics: Metrics {
+            sandbox: record.sandbox.map(names::sandbox),
+            ..metrics(record.execution_time, &record.usage, &record.phases)
+        },
         artifacts: record.artifacts.iter().map(artifact).collect(),
         artifacts_truncated: record.artifacts_truncated,
         isolation: Some(run_isolation(&record.capabilities)),
@@ -48,6 +51,7 @@ pub(super) fn metrics(execution_time: Duration, usage: &Usage, phases: &Phases) 
         io_write_bytes: usage.io_write.0,
         memory_source: names::memory_source(usage.memory_source),
         cpu_source: names::cpu_source(usage.cpu_source),
+        sandbox: None,
         phases_ms: PhasesMs {
             queue: milliseconds(phases.queue),
             prepare: milliseconds(phases.prepare),
@@ -92,7 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         job::Place,
-        run::record::{ArtifactKind, Callback, Change},
+        run::record::{ArtifactKind, Callback, Change, Sandbox},
     };
     use jiff::Timestamp;
     use sandbox::{
@@ -122,6 +126,7 @@ mod tests {
                 memory_source: MemorySource::Poller,
                 cpu_source: CpuSource::Rusage,
             },
+            sandbox: Some(Sandbox::Cold),
             phases: Phases { run: Duration::from_nanos(1_234_567), ..Phases::default() },
             artifacts: vec![ArtifactRecord {
                 path: "out/a.csv".to_owned(),

@@ -26,6 +26,7 @@ use crate::admission::{Admission, Refused};
 use crate::job::Job;
 use crate::lifecycle::heartbeat::Heartbeats;
 use crate::outbox::{Entry, Outbox};
+use crate::pool::Pool;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{events, spans};
 use crate::workspaces::Workspaces;
@@ -37,6 +38,7 @@ use registry::{Entered, Registry};
 pub struct Parts {
     pub host: Host,
     pub workspaces: Workspaces,
+    pub pool: Pool,
     pub admission: Admission,
     pub registry: Registry,
     pub outbox: Outbox,

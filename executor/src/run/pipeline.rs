@@ -22,8 +22,9 @@ use crate::artifacts::{self, Bounds, Manifest, Snapshot};
 use crate::job::{Job, Place};
 use crate::lifecycle::heartbeat::Beating;
 use crate::outbox::{Pledge, Quiet};
+use crate::pool::Taken;
 use crate::run::execution::{Execution, State};
-use crate::run::record::{Phases, RunRecord};
+use crate::run::record::{Phases, RunRecord, Sandbox};
 use crate::run::{Parts, markers};
 use crate::telemetry::events;
 use crate::workspaces::{Left, WorkspaceError};
@@ -98,23 +99,33 @@ impl Road<'_> {
 
         // 4, 5. plan and prepare. The workspace is looked at meanwhile: no user code runs yet.
         self.execution.progress.prepares();
-        let workspace = match self.parts.workspaces.checkout(&job.place, &job.program.execution_id) {
-            Ok(workspace) => workspace,
-            Err(error) => return Ok(draft.not_started(Stage::Workspace(error))),
+        let (workspace, waited) = match self.parts.pool.take(self.parts, &job) {
+            Some(Taken { prepared, workspace }) => (workspace, Some(prepared)),
+            None => match self.parts.workspaces.checkout(&job.place, &job.program.execution_id) {
+                Ok(workspace) => (workspace, None),
+                Err(error) => return Ok(draft.not_started(Stage::Workspace(error))),
+            },
         };
         draft.record.workspace = Some(workspace.path.clone());
         let Some(installed) = self.parts.host.language(job.program.language) else {
             return Ok(draft.not_started(Stage::LanguageMissing));
         };
-        let (before, prepared) = tokio::join!(
-            snapshot(&job.place, workspace.dir.try_clone()),
-            prepare::prepare(&self.parts.host, &installed.runtime, &job.limits, &workspace.dir),
-        );
+        let sandbox = if waited.is_some() { Sandbox::Warm } else { Sandbox::Cold };
+        let (before, prepared) = tokio::join!(snapshot(&job.place, workspace.dir.try_clone()), async {
+            match waited {
+                Some(prepared) => Ok(prepared),
+                None => {
+                    prepare::prepare(&self.parts.host, &installed.runtime, &job.limits, &workspace.dir).await
+                }
+            }
+        });
         draft.phases.prepare = draft.lap();
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(draft.not_started(Stage::Prepare(error))),
         };
+        draft.record.sandbox = Some(sandbox);
+        self.parts.metrics.count_sandbox(job.program.language, sandbox);
 
         // Half a sandbox is nobody's to take down, so whoever wants this one to end has waited for it.
         if let Some(stop) = stopped.already() {

@@ -32,6 +32,8 @@ pub struct RunRecord {
     /// Wall clock of the user's program.
     pub execution_time: Duration,
     pub usage: Usage,
+    /// `None` when it got no sandbox.
+    pub sandbox: Option<Sandbox>,
     pub phases: Phases,
     /// Sorted by path.
     pub artifacts: Vec<ArtifactRecord>,
@@ -57,6 +59,7 @@ impl RunRecord {
             return_value: None,
             execution_time: Duration::ZERO,
             usage: Usage::default(),
+            sandbox: None,
             phases: Phases::default(),
             artifacts: Vec::new(),
             artifacts_truncated: false,
@@ -104,6 +107,15 @@ pub struct Phases {
     pub start: Duration,
     pub run: Duration,
     pub collect: Duration,
+}
+
+/// Where its sandbox came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sandbox {
+    /// It waited in the pool.
+    Warm,
+    /// It was made for this run.
+    Cold,
 }
 
 /// Whether the control plane will hear of this run.

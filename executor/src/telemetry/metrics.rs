@@ -14,9 +14,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use protocol::IsolationState;
+use sandbox::program::Language;
 use serde::Serialize;
 
 use crate::outbox::Counts;
+use crate::run::record::Sandbox;
 use crate::telemetry::prometheus_text;
 
 /// What [`Metrics::text`] is written in (prometheus.io, exposition formats).
@@ -33,6 +35,8 @@ pub struct Metrics {
     uptime_seconds: Gauge<f64, AtomicU64>,
     active_executions: Gauge,
     queued_executions: Gauge,
+    sandboxes: Family<Vec<(&'static str, &'static str)>, Counter>,
+    waiting_sandboxes: Family<Vec<(&'static str, &'static str)>, Gauge>,
     outbox_pending: Gauge,
     outbox_set_aside: Gauge,
     /// [`Counts::let_go`] counts by itself.
@@ -51,6 +55,7 @@ pub struct Moment {
     pub uptime: Duration,
     pub active_executions: usize,
     pub queued_executions: usize,
+    pub waiting_sandboxes: Vec<(Language, usize)>,
     /// `None`: there is no control plane.
     pub outbox: Option<Counts>,
 }
@@ -62,6 +67,8 @@ impl Metrics {
             uptime_seconds: Gauge::default(),
             active_executions: Gauge::default(),
             queued_executions: Gauge::default(),
+            sandboxes: Family::default(),
+            waiting_sandboxes: Family::default(),
             outbox_pending: Gauge::default(),
             outbox_set_aside: Gauge::default(),
             outbox_let_go: Counter::default(),
@@ -91,6 +98,17 @@ impl Metrics {
         let help = "Executions that wait for a slot or for their workspace";
         registry.register("queued_executions", help, metrics.queued_executions.clone());
 
+        let help = "Sandboxes that were given to executions: warm ones waited in the pool, cold ones were made for it";
+        registry.register("sandboxes", help, metrics.sandboxes.clone());
+        for language in Language::ALL {
+            for sandbox in [Sandbox::Warm, Sandbox::Cold] {
+                // There from the start, at 0.
+                drop(metrics.sandboxes.get_or_create(&labels(language, sandbox)));
+            }
+        }
+        let help = "Sandboxes that wait in the pool";
+        registry.register("waiting_sandboxes", help, metrics.waiting_sandboxes.clone());
+
         let help = "Results that are being delivered to the control plane";
         registry.register("outbox_pending", help, metrics.outbox_pending.clone());
         let help = "Results that the control plane refused, or whose files are damaged: a person must look";
@@ -101,11 +119,19 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
+    /// An execution got a sandbox.
+    pub fn count_sandbox(&self, language: Language, sandbox: Sandbox) {
+        self.sandboxes.get_or_create(&labels(language, sandbox)).inc();
+    }
+
     /// All metrics, in [`FORMAT`].
     pub fn text(&self, moment: &Moment) -> String {
         self.uptime_seconds.set(moment.uptime.as_secs_f64());
         self.active_executions.set(signed(moment.active_executions));
         self.queued_executions.set(signed(moment.queued_executions));
+        for (language, count) in &moment.waiting_sandboxes {
+            self.waiting_sandboxes.get_or_create(&vec![("language", language.name())]).set(signed(*count));
+        }
         let outbox = moment.outbox.unwrap_or(Counts { pending: 0, set_aside: 0, let_go: 0 });
         self.outbox_pending.set(signed(outbox.pending));
         self.outbox_set_aside.set(signed(outbox.set_aside));
@@ -115,6 +141,14 @@ impl Metrics {
         encode_registry(&mut text, &self.registry).expect("a String takes every write");
         prometheus_text::from_open_metrics(&text)
     }
+}
+
+fn labels(language: Language, sandbox: Sandbox) -> Vec<(&'static str, &'static str)> {
+    let sandbox = match sandbox {
+        Sandbox::Warm => "warm",
+        Sandbox::Cold => "cold",
+    };
+    vec![("language", language.name()), ("sandbox", sandbox)]
 }
 
 fn info(labels: Vec<(&'static str, String)>) -> Info {

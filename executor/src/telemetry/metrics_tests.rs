@@ -19,7 +19,13 @@ fn text(moment: &Moment) -> String {
 }
 
 fn moment() -> Moment {
-    Moment { uptime: Duration::from_millis(1_500), active_executions: 2, queued_executions: 3, outbox: None }
+    Moment {
+        uptime: Duration::from_millis(1_500),
+        active_executions: 2,
+        queued_executions: 3,
+        waiting_sandboxes: vec![(Language::Python, 4)],
+        outbox: None,
+    }
 }
 
 /// Name → type and labels, as a scraper sees them.

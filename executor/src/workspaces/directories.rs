@@ -59,17 +59,28 @@ impl Directories {
         self.workspace.try_clone().map_err(unusable)
     }
 
+    /// Made where it is missing.
     pub(super) fn session(&self, id: &str) -> Result<(OwnedFd, PathBuf), WorkspaceError> {
-        if !id.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-            return Err(WorkspaceError::SessionName { name: id.to_owned() });
-        }
-        let path = self.sessions_path.join(id);
+        let path = self.session_path(id)?;
         match tree::make_dir_beneath(self.sessions.as_fd(), OsStr::new(id)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(WorkspaceError::NotMade { path, source }),
         }
         Ok((open_beneath(self.sessions.as_fd(), id, &path)?, path))
+    }
+
+    pub(super) fn known_session(&self, id: &str) -> Result<(OwnedFd, PathBuf), WorkspaceError> {
+        let path = self.session_path(id)?;
+        Ok((open_beneath(self.sessions.as_fd(), id, &path)?, path))
+    }
+
+    fn session_path(&self, id: &str) -> Result<PathBuf, WorkspaceError> {
+        if id.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            Ok(self.sessions_path.join(id))
+        } else {
+            Err(WorkspaceError::SessionName { name: id.to_owned() })
+        }
     }
 }
 

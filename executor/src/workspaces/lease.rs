@@ -34,6 +34,16 @@ impl Lease {
         Self { execution_id: execution_id.to_owned(), name, keep_for: retention, janitor }
     }
 
+    /// The directory has another name from here on, and belongs to this execution.
+    pub(super) fn pass_to(&mut self, execution_id: &str, name: String) {
+        self.execution_id = execution_id.to_owned();
+        self.name = name;
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn end(mut self, left: Left) {
         match left {
             Left::Artifacts => {}

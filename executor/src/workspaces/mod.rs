@@ -45,6 +45,9 @@ pub use error::WorkspaceError;
 pub use janitor::Janitor;
 pub use lease::Left;
 
+/// The first part of the name of a fresh workspace that has no execution yet. No execution is called so.
+const WAITING: &str = ".waiting";
+
 /// Hands out workspaces. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Workspaces {
@@ -99,9 +102,7 @@ impl Workspaces {
                 (dir, path, None)
             }
             Place::Fresh => {
-                let name =
-                    format!("{execution_id}-{}", random_name().map_err(|source| self.not_made(source))?);
-                let path = self.directories.sessions_path.join(FRESH).join(&name);
+                let (name, path) = self.fresh_name(execution_id)?;
                 tree::make_dir_beneath(self.directories.fresh.as_fd(), OsStr::new(&name))
                     .map_err(|source| WorkspaceError::NotMade { path: path.clone(), source })?;
                 // From here on it is removed on every path.
@@ -112,6 +113,47 @@ impl Workspaces {
         tree::restore_owner_access(dir.as_fd())
             .map_err(|source| WorkspaceError::Closed { path: path.clone(), source })?;
         Ok(Workspace { dir, path, place: place.clone(), lease })
+    }
+
+    /// A directory for a sandbox that shall wait over it. Makes none for a session, and opens none to its owner: an execution
+    /// that has closed it may be running.
+    pub fn lay_ready(&self, place: &Place) -> Result<Workspace, WorkspaceError> {
+        let (dir, path) = match place {
+            Place::Container => (self.directories.container()?, self.directories.workspace_path.clone()),
+            Place::Session(id) => self.directories.known_session(id)?,
+            Place::Fresh => return self.checkout(place, WAITING),
+        };
+        Ok(Workspace { dir, path, place: place.clone(), lease: None })
+    }
+
+    /// What was [laid ready](Self::lay_ready), for this execution. Fails where a checkout would, and where that would be
+    /// another directory by now.
+    pub fn hand_over(&self, ready: Workspace, execution_id: &str) -> Result<Workspace, WorkspaceError> {
+        let Workspace { dir, path, place, lease } = ready;
+        let Some(mut lease) = lease else {
+            let checked_out = self.checkout(&place, execution_id)?;
+            let identity = |dir: &OwnedFd| {
+                tree::identity(dir.as_fd())
+                    .map_err(|source| WorkspaceError::Unusable { path: path.clone(), source })
+            };
+            return if identity(&dir)? == identity(&checked_out.dir)? {
+                Ok(checked_out)
+            } else {
+                Err(WorkspaceError::Replaced { path })
+            };
+        };
+        let (name, path) = self.fresh_name(execution_id)?;
+        tree::rename_within(self.directories.fresh.as_fd(), OsStr::new(lease.name()), OsStr::new(&name))
+            .map_err(|source| WorkspaceError::NotMade { path: path.clone(), source })?;
+        lease.pass_to(execution_id, name);
+        Ok(Workspace { dir, path, place, lease: Some(lease) })
+    }
+
+    fn fresh_name(&self, execution_id: &str) -> Result<(String, PathBuf), WorkspaceError> {
+        let random = random_name().map_err(|source| self.not_made(source))?;
+        let name = format!("{execution_id}-{random}");
+        let path = self.directories.sessions_path.join(FRESH).join(&name);
+        Ok((name, path))
     }
 
     /// The directory of an earlier execution, to read its artifacts. Makes nothing.

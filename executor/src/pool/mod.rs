@@ -1,0 +1,323 @@
+//! Sandboxes that are ready before anybody asks: the runtime has booted and waits for its one job.
+//!
+//! ```text
+//!  asked for ──► window.rs: what the last requests asked for ──► what of it is missing is prepared
+//!      │                                                          what is more than that is ended
+//!      └──► take: one that waits with the same limits, over the same workspace ──► used once
+//!               └── none: the run prepares its own. Nobody ever waits for the pool.
+//! ```
+//!
+//! A sandbox that waits belongs to one language, one kind of limits and one directory: the container's, a session's, or a fresh one
+//! made for it. It knows nothing of a job. One task fills the pool ([`Pool::keep_full`]), one sandbox after the other, so that
+//! filling takes less than a CPU from programs that run. What waits is looked at every second: one that has died, or whose
+//! interpreter or directory was replaced, is ended and made again.
+
+mod window;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use linux::tree;
+use sandbox::limits::{Bytes, Limits};
+use sandbox::prepare::{self, Prepared};
+use sandbox::program::Language;
+use tokio::sync::Notify;
+
+use crate::intake::Ceilings;
+use crate::job::{Job, Place};
+use crate::run::Parts;
+use crate::telemetry::events;
+use crate::workspaces::{Left, Workspace};
+use window::Window;
+
+/// How often those that wait are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A short run has been answered before the sandbox it took is replaced.
+const AFTER_THE_ANSWER: Duration = Duration::from_millis(10);
+
+/// The longest pause after a sandbox could not be prepared; the first is [`LOOK`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many sandboxes may wait, and what they may hold together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// `POOL_PYTHON`
+    pub python: usize,
+    /// `POOL_JAVASCRIPT`
+    pub javascript: usize,
+    /// `POOL_SHELL`
+    pub shell: usize,
+    /// `POOL_MEMORY_MB`
+    pub memory: Bytes,
+}
+
+impl Sizes {
+    pub const NONE: Self = Self { python: 0, javascript: 0, shell: 0, memory: Bytes(0) };
+
+    const fn of(&self, language: Language) -> usize {
+        match language {
+            Language::Python => self.python,
+            Language::Javascript => self.javascript,
+            Language::Shell => self.shell,
+        }
+    }
+}
+
+/// What a sandbox has to be to serve a request, besides its language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wish {
+    place: Place,
+    /// But for the time, which nothing in a sandbox depends on.
+    limits: Limits,
+}
+
+impl Wish {
+    fn new(place: Place, limits: &Limits) -> Self {
+        Self { place, limits: Limits { wall: Duration::ZERO, ..limits.clone() } }
+    }
+}
+
+/// Of the file that an interpreter is, as far as it tells one from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp(u64, u64, i64, i64);
+
+impl Stamp {
+    fn of(interpreter: &Path) -> io::Result<Self> {
+        let file = fs::metadata(interpreter)?;
+        Ok(Self(file.dev(), file.ino(), file.ctime(), file.ctime_nsec()))
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    wish: Wish,
+    prepared: Prepared,
+    workspace: Workspace,
+    stamp: Stamp,
+    held: Bytes,
+}
+
+impl Waiting {
+    fn is_usable(&self, interpreter: &Path) -> bool {
+        let is_linked = || tree::is_linked(self.workspace.dir.as_fd()).unwrap_or(false);
+        self.prepared.is_alive() && Stamp::of(interpreter).is_ok_and(|now| now == self.stamp) && is_linked()
+    }
+
+    async fn end(self) {
+        self.prepared.destroy().await;
+        self.workspace.release(Left::Nothing);
+    }
+}
+
+/// All of one language.
+#[derive(Debug)]
+struct Shelf {
+    window: Window<Wish>,
+    waiting: Vec<Waiting>,
+    /// What the last one held: the next will hold as much.
+    each_holds: Bytes,
+}
+
+impl Shelf {
+    fn wishes(&self) -> Vec<&Wish> {
+        self.waiting.iter().map(|waiting| &waiting.wish).collect()
+    }
+}
+
+#[derive(Debug)]
+pub struct Pool {
+    memory: Bytes,
+    shelves: Mutex<BTreeMap<Language, Shelf>>,
+    asked: Notify,
+}
+
+/// A sandbox and the workspace it is over.
+#[derive(Debug)]
+pub struct Taken {
+    pub prepared: Prepared,
+    pub workspace: Workspace,
+}
+
+impl Pool {
+    /// Empty. Whoever serves fills it.
+    pub fn new(sizes: &Sizes, ceilings: &Ceilings) -> Self {
+        let usual = [Place::Container, Place::Fresh].map(|place| Wish::new(place, &ceilings.limits()));
+        let shelf = |language| Shelf {
+            window: Window::new(sizes.of(language), &usual),
+            waiting: Vec::new(),
+            each_holds: Bytes(0),
+        };
+        let shelves = Language::ALL.into_iter().map(|language| (language, shelf(language))).collect();
+        Self { memory: sizes.memory, shelves: Mutex::new(shelves), asked: Notify::new() }
+    }
+
+    /// One that waits for such a job, if there is one. Never waits itself.
+    pub fn take(&self, parts: &Parts, job: &Job) -> Option<Taken> {
+        let interpreter = &parts.host.language(job.program.language)?.runtime.interpreter;
+        let wish = Wish::new(job.place.clone(), &job.limits);
+        let taken = {
+            let mut shelves = self.shelves();
+            let shelf = shelves.get_mut(&job.program.language)?;
+            shelf.window.ask(wish.clone());
+            let fits = |waiting: &Waiting| waiting.wish == wish && waiting.is_usable(interpreter);
+            let found = shelf.waiting.iter().position(fits);
+            found.map(|at| shelf.waiting.swap_remove(at))
+        };
+        self.asked.notify_one();
+        let Waiting { prepared, workspace, .. } = taken?;
+        let workspace = parts.workspaces.hand_over(workspace, &job.program.execution_id).ok()?;
+        Some(Taken { prepared: prepared.for_job(job.limits.wall), workspace })
+    }
+
+    /// How many wait now.
+    pub fn waiting(&self) -> Vec<(Language, usize)> {
+        self.shelves().iter().map(|(language, shelf)| (*language, shelf.waiting.len())).collect()
+    }
+
+    /// Prepares the first of each language, side by side. One that cannot be is said so, and tried again later.
+    pub async fn fill_first(&self, parts: &Parts) {
+        let first = |language| async move {
+            if let Some(wish) = self.missing(parts, language) {
+                self.add(parts, language, wish).await.ok();
+            }
+        };
+        let [python, javascript, shell] = Language::ALL;
+        tokio::join!(first(python), first(javascript), first(shell));
+    }
+
+    /// Keeps it as full as it shall be, for as long as it is polled.
+    pub async fn keep_full(&self, parts: &Parts) {
+        let mut pause = LOOK;
+        loop {
+            self.end_unusable(parts).await;
+            pause = match self.fill(parts).await {
+                Ok(()) => LOOK,
+                Err(()) => (pause * 2).min(LONGEST_PAUSE),
+            };
+            let asked = async {
+                self.asked.notified().await;
+                tokio::time::sleep(AFTER_THE_ANSWER).await;
+            };
+            if pause == LOOK {
+                // Whichever is first.
+                tokio::time::timeout(pause, asked).await.ok();
+            } else {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    /// Ends all that wait. Nobody may be filling it any more.
+    pub async fn empty(&self) {
+        let all: Vec<Waiting> =
+            self.shelves().values_mut().flat_map(|shelf| shelf.waiting.drain(..)).collect();
+        for waiting in all {
+            waiting.end().await;
+        }
+    }
+
+    async fn fill(&self, parts: &Parts) -> Result<(), ()> {
+        while let Some((language, wish)) = self.most_missing(parts) {
+            self.add(parts, language, wish).await?;
+        }
+        Ok(())
+    }
+
+    /// Of the language of which the fewest wait.
+    fn most_missing(&self, parts: &Parts) -> Option<(Language, Wish)> {
+        let mut waiting = self.waiting();
+        waiting.sort_by_key(|(_, count)| *count);
+        waiting.into_iter().find_map(|(language, _)| Some((language, self.missing(parts, language)?)))
+    }
+
+    /// The next to prepare, if there is room for it.
+    fn missing(&self, parts: &Parts, language: Language) -> Option<Wish> {
+        parts.host.language(language)?;
+        let shelves = self.shelves();
+        let held: u64 = shelves.values().flat_map(|shelf| &shelf.waiting).map(|waiting| waiting.held.0).sum();
+        let shelf = shelves.get(&language)?;
+        let has_room = held + shelf.each_holds.0 <= self.memory.0;
+        shelf.window.missing(&shelf.wishes()).filter(|_| has_room)
+    }
+
+    async fn add(&self, parts: &Parts, language: Language, wish: Wish) -> Result<(), ()> {
+        let made = match make(parts, language, &wish).await {
+            Ok(made) => made,
+            Err(error) => {
+                // A session's directory that was removed is not made again until somebody asks for it.
+                if let (Place::Session(_), Some(shelf)) = (&wish.place, self.shelves().get_mut(&language)) {
+                    shelf.window.forget(&wish);
+                }
+                tracing::warn!(
+                    language = language.name(),
+                    place = wish.place.kind(),
+                    error,
+                    "{}",
+                    events::POOL_NOT_FILLED
+                );
+                return Err(());
+            }
+        };
+        let too_many = {
+            let mut shelves = self.shelves();
+            let Some(shelf) = shelves.get_mut(&language) else { return Ok(()) };
+            shelf.each_holds = made.held;
+            shelf.waiting.push(made);
+            // Others were asked for meanwhile, or it holds more than was thought.
+            let surplus = shelf.window.surplus(&shelf.wishes()).map(|at| shelf.waiting.swap_remove(at));
+            surplus.or_else(|| {
+                let held: u64 =
+                    shelves.values().flat_map(|shelf| &shelf.waiting).map(|waiting| waiting.held.0).sum();
+                (held > self.memory.0).then(|| shelves.get_mut(&language)?.waiting.pop()).flatten()
+            })
+        };
+        if let Some(waiting) = too_many {
+            waiting.end().await;
+        }
+        Ok(())
+    }
+
+    async fn end_unusable(&self, parts: &Parts) {
+        let mut over = Vec::new();
+        for (language, shelf) in self.shelves().iter_mut() {
+            let Some(installed) = parts.host.language(*language) else { continue };
+            let is_over = |waiting: &mut Waiting| !waiting.is_usable(&installed.runtime.interpreter);
+            over.extend(shelf.waiting.extract_if(.., is_over));
+            while let Some(at) = shelf.window.surplus(&shelf.wishes()) {
+                over.push(shelf.waiting.swap_remove(at));
+            }
+        }
+        for waiting in over {
+            waiting.end().await;
+        }
+    }
+
+    /// Never held across an await. A panic leaves at worst a sandbox that is looked at again.
+    fn shelves(&self) -> MutexGuard<'_, BTreeMap<Language, Shelf>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sandbox that waits for such a job. Else: why not.
+async fn make(parts: &Parts, language: Language, wish: &Wish) -> Result<Waiting, String> {
+    let runtime = &parts.host.language(language).ok_or("the language is not installed")?.runtime;
+    let stamp = Stamp::of(&runtime.interpreter).map_err(|error| error.to_string())?;
+    let workspace = parts.workspaces.lay_ready(&wish.place).map_err(|error| error.to_string())?;
+    match prepare::prepare(&parts.host, runtime, &wish.limits, &workspace.dir).await {
+        Ok(mut prepared) => {
+            let held = prepared.held();
+            Ok(Waiting { wish: wish.clone(), prepared, workspace, stamp, held })
+        }
+        Err(error) => {
+            workspace.release(Left::Nothing);
+            Err(error.to_string())
+        }
+    }
+}
