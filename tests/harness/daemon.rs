@@ -272,14 +272,20 @@ impl Daemon {
         }
     }
 
-    /// Waits until as many sandboxes wait as shall. Where memory is short for them, nobody can say how many that is.
+    /// Waits until as many sandboxes wait as shall. Where memory is short for them nobody can say how many that is: then until
+    /// they are the same for a while.
     pub fn wait_for_pool(&self) {
-        if self.settings.env.contains_key("POOL_MEMORY_MB") {
-            return;
+        if !self.settings.env.contains_key("POOL_MEMORY_MB") {
+            let shall = processes::may_wait(self.pid);
+            return self.eventually("as many sandboxes wait as shall", |daemon| {
+                processes::waiting(daemon.pid).len() == shall
+            });
         }
-        let shall = processes::may_wait(self.pid);
-        self.eventually("all sandboxes wait that shall", |daemon| {
-            processes::waiting(daemon.pid).len() == shall
+        self.eventually("the same sandboxes wait", |daemon| {
+            let now = || processes::waiting(daemon.pid);
+            let before = now();
+            std::thread::sleep(Duration::from_millis(1500));
+            before == now()
         });
     }
 

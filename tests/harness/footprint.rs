@@ -35,7 +35,7 @@ impl Footprint {
             threads: fs::read_dir(proc("task")).map_or(0, Iterator::count),
             leftovers,
             descriptors: fs::read_dir(proc("fd")).map_or(0, Iterator::count),
-            mounts: fs::read_to_string(proc("mountinfo")).unwrap_or_default().lines().count(),
+            mounts: mounts(&fs::read_to_string(proc("mountinfo")).unwrap_or_default()),
             resident: resident(&fs::read_to_string(proc("status")).unwrap_or_default()),
         }
     }
@@ -84,6 +84,11 @@ fn waits(daemon: u32, leaf: &Path) -> bool {
     let procs = fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default();
     let pids: Vec<u32> = procs.lines().filter_map(|pid| pid.parse().ok()).collect();
     !pids.is_empty() && processes::wait(daemon, &pids)
+}
+
+/// Containers that others start and end on this machine meanwhile show here, too.
+fn mounts(mountinfo: &str) -> usize {
+    mountinfo.lines().filter(|mount| !mount.contains("/docker/")).count()
 }
 
 fn half_written(results: &Path) -> Vec<PathBuf> {
