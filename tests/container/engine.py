@@ -41,8 +41,11 @@ def need_image():
             reason = f"there is no image {IMAGE}; build it with `make image`"
     except FileNotFoundError:
         reason = "there is no docker command"
-    if reason is None:
-        return
+    if reason is not None:
+        not_run(reason)
+
+
+def not_run(reason):
     print(f"not run: {reason}", flush=True)
     if os.environ.get("EXECUTOR_TESTS_MUST_RUN") == "1":
         raise AssertionError(f"{reason}, and EXECUTOR_TESTS_MUST_RUN=1 wants everything run")
