@@ -1,4 +1,4 @@
-"""README.md, "In a container": its commands, followed to the letter but for the port and the name, which must be free."""
+"""README.md, "In a container": its commands, followed to the letter but for the port and the name, which must be free, and the image."""
 
 import re
 import subprocess
@@ -34,6 +34,7 @@ class Readme(unittest.TestCase):
         port = re.search(r"127\.0\.0\.1:(\d+):8080", script)[1]
         for before in ("--name ", "docker exec ", "--force "):
             script = script.replace(f"{before}sandbox-executor", f"{before}{name}")
+        script = script.replace("mode=0700 sandbox-executor\n", f"mode=0700 {engine.IMAGE}\n")
         try:
             done = subprocess.run(["bash", "-euc", script], cwd=engine.ROOT, env={"PORT": port, "PATH": "/usr/local/bin:/usr/bin:/bin"},
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
