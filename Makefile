@@ -42,6 +42,7 @@ test: ## install what is missing and run every test
 		-p conformance --test outcomes --test isolation -- --skip cgroups --skip thousand
 	$(PYTHON) -m unittest discover -s tests/runners
 	$(PYTHON) -m unittest discover -s tests/scripts
+	.venv/bin/python -m unittest discover -s tests/kubernetes
 	$(PYTHON) scripts/schemathesis
 
 .PHONY: image image-prebuilt rig test-container

@@ -1,0 +1,106 @@
+"""deploy/kubernetes, as far as it can be judged without a cluster: against the schemas of Kubernetes, and against each other.
+
+Run by .venv/bin/python, which has the schemas. Rendering takes kubectl or kustomize; without both it is "not run".
+"""
+
+import copy
+import os
+import shutil
+import subprocess
+import unittest
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "deploy" / "kubernetes"
+# The oldest that has everything used here, and the newest that was looked at.
+VERSIONS = ("1.33", "1.37")
+
+
+def objects_of(text):
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def read(path):
+    [only] = objects_of(path.read_text())
+    return only
+
+
+def manifests():
+    """Every file but the kustomizations, which are judged rendered."""
+    return [path for path in sorted(MANIFESTS.rglob("*.yaml")) if path.name != "kustomization.yaml"]
+
+
+def overlays():
+    return sorted(path.parent for path in MANIFESTS.rglob("kustomization.yaml"))
+
+
+def render(directory):
+    command = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
+    if not shutil.which(command[0]):
+        reason = "there is neither kubectl nor kustomize"
+        print(f"not run: {reason}", flush=True)
+        if os.environ.get("EXECUTOR_TESTS_MUST_RUN") == "1":
+            raise AssertionError(f"{reason}, and EXECUTOR_TESTS_MUST_RUN=1 wants everything run")
+        raise unittest.SkipTest(reason)
+    done = subprocess.run([*command, directory], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return {(each["kind"], each["metadata"]["name"]): each for each in objects_of(done.stdout)}
+
+
+def container(pod):
+    [only] = pod["containers"]
+    return only
+
+
+def environment(pod):
+    return {each["name"]: each for each in container(pod)["env"]}
+
+
+class Manifests(unittest.TestCase):
+    def is_valid(self, manifest):
+        for version in VERSIONS:
+            with self.subTest(kind=manifest["kind"], name=manifest["metadata"]["name"], version=version):
+                kubernetes_validate.validate(manifest, version, strict=True)
+
+    def test_each_file_is_what_kubernetes_expects(self):
+        self.assertGreaterEqual(len(manifests()), 4)
+        for path in manifests():
+            self.is_valid(read(path))
+
+    def test_each_overlay_renders_to_what_kubernetes_expects(self):
+        self.assertEqual([path.name for path in overlays()], ["base", "shared-proc"])
+        for directory in overlays():
+            for manifest in render(directory).values():
+                self.is_valid(manifest)
+                self.assertEqual(manifest["metadata"]["namespace"], "sandboxes")
+
+    def test_a_misspelt_field_and_a_wrong_type_are_noticed(self):
+        deployment = read(MANIFESTS / "base" / "deployment.yaml")
+        misspelt, mistyped = copy.deepcopy(deployment), copy.deepcopy(deployment)
+        misspelt["spec"]["template"]["spec"]["hostUser"] = False
+        mistyped["spec"]["replicas"] = "two"
+        for wrong in (misspelt, mistyped):
+            with self.assertRaises(kubernetes_validate.ValidationError):
+                kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+class SharedProc(unittest.TestCase):
+    def test_it_takes_away_what_only_some_clusters_have_and_nothing_else(self):
+        names = ("Deployment", "sandbox-executor")
+        base, shared = (render(MANIFESTS / name) for name in ("base", "shared-proc"))
+        expected, pod = (rendered[names]["spec"]["template"]["spec"] for rendered in (base, shared))
+        del expected["hostUsers"]
+        del container(expected)["securityContext"]["procMount"]
+        environment(expected)["ISOLATION_MINIMUM"]["value"] = "shared-proc"
+        # A patched list may have another order.
+        for each in (expected, pod):
+            container(each)["env"] = environment(each)
+        self.assertEqual(shared, base)
+
+
+if __name__ == "__main__":
+    unittest.main()
