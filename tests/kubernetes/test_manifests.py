@@ -5,6 +5,7 @@ Run by .venv/bin/python, which has the schemas. Rendering takes kubectl or kusto
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import unittest
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 # The oldest that has everything used here, and the newest that was looked at.
 VERSIONS = ("1.33", "1.37")
+ADAPTER = MANIFESTS / "autoscaling" / "prometheus-adapter.yaml"
 
 
 def objects_of(text):
@@ -29,8 +31,8 @@ def read(path):
 
 
 def manifests():
-    """Every file but the kustomizations, which are judged rendered."""
-    return [path for path in sorted(MANIFESTS.rglob("*.yaml")) if path.name != "kustomization.yaml"]
+    """Every file but the kustomizations, which are judged rendered, and the values for somebody else's chart."""
+    return [path for path in sorted(MANIFESTS.rglob("*.yaml")) if path.name != "kustomization.yaml" and path != ADAPTER]
 
 
 def overlays():
@@ -67,12 +69,12 @@ class Manifests(unittest.TestCase):
                 kubernetes_validate.validate(manifest, version, strict=True)
 
     def test_each_file_is_what_kubernetes_expects(self):
-        self.assertGreaterEqual(len(manifests()), 4)
+        self.assertGreaterEqual(len(manifests()), 6)
         for path in manifests():
             self.is_valid(read(path))
 
     def test_each_overlay_renders_to_what_kubernetes_expects(self):
-        self.assertEqual([path.name for path in overlays()], ["base", "shared-proc"])
+        self.assertEqual([path.name for path in overlays()], ["autoscaling", "base", "shared-proc"])
         for directory in overlays():
             for manifest in render(directory).values():
                 self.is_valid(manifest)
@@ -100,6 +102,41 @@ class SharedProc(unittest.TestCase):
         for each in (expected, pod):
             container(each)["env"] = environment(each)
         self.assertEqual(shared, base)
+
+
+class Autoscaling(unittest.TestCase):
+    def metrics(self):
+        autoscaler = read(MANIFESTS / "autoscaling" / "horizontal-pod-autoscaler.yaml")
+        return {each["pods"]["metric"]["name"] for each in autoscaler["spec"]["metrics"]}
+
+    def test_it_reads_what_the_daemon_says(self):
+        said = re.findall(r"^\| `(\w+)` \| gauge \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+        self.assertEqual(len(self.metrics()), 2)
+        self.assertLessEqual(self.metrics(), set(said))
+
+    def test_the_adapter_passes_on_what_it_reads_and_nothing_else(self):
+        [rule] = read(ADAPTER)["rules"]["custom"]
+        pattern = re.search(r'__name__=~"([^"]*)"', rule["seriesQuery"])[1]
+        said = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+        self.assertEqual({name for name in said if re.search(pattern, name)}, self.metrics())
+
+    def test_it_scales_the_pool_whose_size_nothing_else_sets(self):
+        rendered = render(MANIFESTS / "autoscaling")
+        autoscaler = rendered["HorizontalPodAutoscaler", "sandbox-executor"]["spec"]
+        deployment = rendered[autoscaler["scaleTargetRef"]["kind"], autoscaler["scaleTargetRef"]["name"]]
+        self.assertNotIn("replicas", deployment["spec"])
+        slots = int(environment(deployment["spec"]["template"]["spec"])["EXECUTOR_CONCURRENCY"]["value"])
+        targets = {each["pods"]["metric"]["name"]: each["pods"]["target"]["averageValue"] for each in autoscaler["metrics"]}
+        busy = int(targets["sandbox_executor_active_executions"].removesuffix("m")) / 1000
+        self.assertLess(busy, slots, "with every slot busy nothing would be added")
+
+    def test_without_it_the_pool_is_as_it_was(self):
+        base, scaled = (render(MANIFESTS / name) for name in ("base", "autoscaling"))
+        added = {("HorizontalPodAutoscaler", "sandbox-executor"), ("NetworkPolicy", "sandbox-executor-metrics")}
+        self.assertEqual(set(scaled) - set(base), added)
+        del base["Deployment", "sandbox-executor"]["spec"]["replicas"]
+        base["PodDisruptionBudget", "sandbox-executor"]["spec"]["maxUnavailable"] = "10%"
+        self.assertEqual({name: scaled[name] for name in base}, base)
 
 
 if __name__ == "__main__":
