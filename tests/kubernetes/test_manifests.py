@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 # The oldest that has everything used here, and the newest that was looked at.
 VERSIONS = ("1.33", "1.37")
+POD = MANIFESTS / "session" / "pod.yaml"
 ADAPTER = MANIFESTS / "autoscaling" / "prometheus-adapter.yaml"
 
 
@@ -69,12 +70,12 @@ class Manifests(unittest.TestCase):
                 kubernetes_validate.validate(manifest, version, strict=True)
 
     def test_each_file_is_what_kubernetes_expects(self):
-        self.assertGreaterEqual(len(manifests()), 6)
+        self.assertGreaterEqual(len(manifests()), 8)
         for path in manifests():
             self.is_valid(read(path))
 
     def test_each_overlay_renders_to_what_kubernetes_expects(self):
-        self.assertEqual([path.name for path in overlays()], ["autoscaling", "base", "shared-proc"])
+        self.assertEqual([path.name for path in overlays()], ["autoscaling", "base", "session", "shared-proc"])
         for directory in overlays():
             for manifest in render(directory).values():
                 self.is_valid(manifest)
@@ -137,6 +138,44 @@ class Autoscaling(unittest.TestCase):
         del base["Deployment", "sandbox-executor"]["spec"]["replicas"]
         base["PodDisruptionBudget", "sandbox-executor"]["spec"]["maxUnavailable"] = "10%"
         self.assertEqual({name: scaled[name] for name in base}, base)
+
+
+class Session(unittest.TestCase):
+    def test_its_pod_is_as_those_of_the_pool_but_for_what_makes_it_one_session(self):
+        pool = read(MANIFESTS / "base" / "deployment.yaml")["spec"]["template"]["spec"]
+        pod = read(POD)["spec"]
+        self.assertEqual(pod.pop("restartPolicy"), "Always")
+        self.assertGreater(pod.pop("activeDeadlineSeconds"), 0)
+        env, pool_env = environment(pod), environment(pool)
+        path = env.pop("SESSION_ID")["valueFrom"]["fieldRef"]["fieldPath"]
+        [label] = re.findall(r"^metadata\.labels\['(.+)'\]$", path)
+        self.assertIn(label, read(POD)["metadata"]["labels"])
+        self.assertEqual(env.pop("EXECUTOR_CONCURRENCY")["value"], "1")
+        pool_env.pop("EXECUTOR_CONCURRENCY")
+        self.assertEqual(env, pool_env)
+        for each in (pod, pool):
+            for field in ("env", "resources"):
+                self.assertTrue(container(each).pop(field))
+        self.assertEqual(pod, pool)
+
+    def test_the_pool_its_autoscaler_and_its_budget_leave_it_alone(self):
+        labels = read(POD)["metadata"]["labels"].items()
+        for name, field in (("deployment", "matchLabels"), ("pod-disruption-budget", "matchLabels"), ("service", None)):
+            selector = read(MANIFESTS / "base" / f"{name}.yaml")["spec"]["selector"]
+            self.assertFalse((selector[field] if field else selector).items() <= labels, name)
+
+    def test_it_is_fenced_in_as_the_pool_is(self):
+        policy, pool = (read(MANIFESTS / name / "network-policy.yaml")["spec"] for name in ("session", "base"))
+        selected = policy.pop("podSelector")["matchLabels"]
+        self.assertLessEqual(selected.items(), read(POD)["metadata"]["labels"].items())
+        pool.pop("podSelector")
+        self.assertEqual(policy, pool)
+
+    def test_the_id_is_in_its_name_and_in_its_label_and_nowhere_else(self):
+        text = "".join(line for line in POD.read_text().splitlines(keepends=True) if not line.startswith("#"))
+        self.assertEqual(text.count("EXAMPLE"), 2)
+        pod = objects_of(text.replace("EXAMPLE", "a" * 54))[0]
+        self.assertLessEqual(len(pod["metadata"]["name"]), 63)
 
 
 if __name__ == "__main__":
