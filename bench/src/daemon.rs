@@ -26,6 +26,8 @@ use crate::{
 };
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
+/// A caller who asks now and then finds the daemon so.
+const AT_REST: Duration = Duration::from_millis(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Waits for the end of input, whatever happens to the benchmark, then ends the daemon.
@@ -56,10 +58,46 @@ pub(crate) struct Memory {
     pub(crate) proportional: Option<u64>,
 }
 
+/// The settings of the pool, and what those are called that wait in it.
+const POOLS: [(&str, &str); 3] =
+    [("POOL_PYTHON", "python"), ("POOL_JAVASCRIPT", "javascript"), ("POOL_SHELL", "shell")];
+
 impl Daemon {
-    /// Directories are made under `parent`, which the leash removes should the benchmark be killed.
+    /// Without a pool: every run is cold. Directories are made under `parent`, which the leash removes should the benchmark be
+    /// killed.
     pub(crate) fn start(binary: &Path, parent: &Path) -> Result<Self> {
+        Self::start_with(process::command(binary), parent, &POOLS.map(|(name, _)| (name, "0")))
+    }
+
+    /// As a user starts it: sandboxes wait.
+    pub(crate) fn warm(binary: &Path, parent: &Path) -> Result<Self> {
         Self::start_with(process::command(binary), parent, &[])
+    }
+
+    /// Waits until as many sandboxes wait as there were when it had just filled its pool.
+    pub(crate) fn wait_for_pool(&self, full: &[u64; 3]) -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < START_DEADLINE {
+            if self.waiting()? == *full {
+                // It has been filled, and what filled it is at rest.
+                thread::sleep(AT_REST);
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Err(BenchError::Protocol { why: "the pool does not fill".to_owned() })
+    }
+
+    /// How many of each language wait now.
+    pub(crate) fn waiting(&self) -> Result<[u64; 3]> {
+        let mut client = Client::connect(self.address).map_err(doing("connect to the daemon"))?;
+        let metrics = client.get("/metrics")?;
+        let text = String::from_utf8_lossy(&metrics.body);
+        Ok(POOLS.map(|(_, language)| {
+            let series = format!("sandbox_executor_waiting_sandboxes{{language=\"{language}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&series));
+            line.and_then(|number| number.parse().ok()).unwrap_or_default()
+        }))
     }
 
     /// One that finds no cgroup file system. Takes root.
@@ -68,7 +106,7 @@ impl Daemon {
         // The daemon takes the shell's place, and its number.
         let script = "mount -t tmpfs none /sys/fs/cgroup && exec \"$0\"";
         command.args(["--mount", "/bin/sh", "-c", script]).arg(binary);
-        Self::start_with(command, parent, &[])
+        Self::start_with(command, parent, &POOLS.map(|(name, _)| (name, "0")))
     }
 
     /// Does the kernel hold the memory of its runs?
@@ -82,7 +120,8 @@ impl Daemon {
     /// One that reports to this control plane.
     pub(crate) fn calling(binary: &Path, parent: &Path, mock: &Mock) -> Result<Self> {
         let url = mock.url();
-        let settings = [("CONTROL_PLANE_URL", url.as_str()), ("INTERNAL_API_TOKEN", "bench")];
+        let mut settings = POOLS.map(|(name, _)| (name, "0")).to_vec();
+        settings.extend([("CONTROL_PLANE_URL", url.as_str()), ("INTERNAL_API_TOKEN", "bench")]);
         Self::start_with(process::command(binary), parent, &settings)
     }
 

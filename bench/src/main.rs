@@ -116,6 +116,8 @@ fn against_daemon(options: &Options, runs: usize, directory: &Path, bare: &Bare)
     progress("manifest of 10,000 files");
     let manifest_ms = measure::manifest(&daemon, repeats)?;
     let after_load = daemon.memory()?;
+    progress("sandboxes that wait");
+    let warm = measure::warm(&binary, directory, bare, runs)?;
     Ok(Report {
         comparisons,
         daemon: Some(DaemonFigures {
@@ -128,6 +130,7 @@ fn against_daemon(options: &Options, runs: usize, directory: &Path, bare: &Bare)
             cgroup_ms,
             manifest_ms,
             late_ms,
+            warm,
         }),
     })
 }

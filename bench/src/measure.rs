@@ -167,6 +167,60 @@ fn number(record: &Value, field: &'static str) -> Result<f64> {
         .ok_or_else(|| BenchError::NoNumber { field, answer: record.to_string().chars().take(600).collect() })
 }
 
+/// One language with a sandbox that waits, beside bare bubblewrap, asked for one at a time.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    pub(crate) workload: &'static str,
+    pub(crate) bare: Summary,
+    pub(crate) daemon: Summary,
+}
+
+/// Each request comes when the pool is full and at rest.
+pub(crate) fn warm(binary: &Path, parent: &Path, bare: &Bare, runs: usize) -> Result<Vec<Warm>> {
+    let daemon = Daemon::warm(binary, parent)?;
+    let full = fullest(&daemon)?;
+    let mut measured = Vec::new();
+    for workload in workloads::languages() {
+        let runs = (runs / workload.runs_divisor).max(2);
+        let mut clients = connect(&daemon, 1)?;
+        let (mut bare_samples, mut samples) = (Samples::default(), Samples::default());
+        for turn in 0..=runs {
+            daemon.wait_for_pool(&full)?;
+            let (answers, elapsed) = share_out(&mut clients, 1, |client| {
+                let answer = client.execute(&workload.request)?;
+                let record = check(&workload, &answer)?;
+                Ok((answer.elapsed, record["metrics"]["sandbox"] == "warm"))
+            })?;
+            // The first of a kind may find what was prepared for others.
+            if turn == 0 {
+                continue;
+            }
+            if answers.iter().any(|(_, warm)| !warm) {
+                let why = "a run found no sandbox in a full pool".to_owned();
+                return Err(BenchError::WrongWork { who: "the daemon", workload: workload.name, why });
+            }
+            samples.add_block(answers.into_iter().map(|(latency, _)| latency).collect(), elapsed);
+            bare_block(&workload, bare, 1, 1, &mut bare_samples)?;
+        }
+        let (bare, daemon) = (bare_samples.summary(), samples.summary());
+        measured.push(Warm { workload: workload.name, bare, daemon });
+    }
+    Ok(measured)
+}
+
+/// How many wait when no more come.
+fn fullest(daemon: &Daemon) -> Result<[u64; 3]> {
+    let mut full = daemon.waiting()?;
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let now = daemon.waiting()?;
+        if now == full {
+            return Ok(full);
+        }
+        full = now;
+    }
+}
+
 /// Start-up times of `starts` new daemons, in ms, and the idle memory of the last, a second after it answered.
 pub(crate) fn start_up(binary: &Path, parent: &Path, starts: usize) -> Result<(Vec<f64>, Memory)> {
     let mut times = Vec::new();

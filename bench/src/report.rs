@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     daemon::Memory,
     error::{BenchError, Result},
-    measure::{Comparison, ControlPlane},
+    measure::{Comparison, ControlPlane, Warm},
     stats::{largest, median},
 };
 
@@ -25,6 +25,9 @@ const OUTBOX_MS: f64 = 0.3;
 const CGROUP_MS: f64 = 0.3;
 const MANIFEST_MS: f64 = 400.0;
 const LATE_MS: f64 = 100.0;
+/// Of what bare bubblewrap takes at the median; for Python's 95th percentile, too.
+const WARM_RATIOS: [(&str, f64); 3] = [("shell true", 0.7), ("python handler", 0.16), ("node handler", 0.07)];
+const WARM_PYTHON_P95: f64 = 0.35;
 
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -46,6 +49,7 @@ pub(crate) struct DaemonFigures {
     pub(crate) cgroup_ms: Option<f64>,
     pub(crate) manifest_ms: Vec<f64>,
     pub(crate) late_ms: Vec<f64>,
+    pub(crate) warm: Vec<Warm>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +107,12 @@ impl Comparison {
     }
 }
 
+impl Warm {
+    fn to_json(&self) -> Value {
+        json!({ "workload": self.workload, "bare": self.bare, "daemon": self.daemon })
+    }
+}
+
 impl Report {
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let Some(daemon) = &self.daemon else {
@@ -147,6 +157,18 @@ impl Report {
             Figure::at_most("manifest of 10,000 files, p50", median(&daemon.manifest_ms), "ms", MANIFEST_MS),
             Figure::at_most("timeout late by, worst", largest(&daemon.late_ms), "ms", LATE_MS),
         ]);
+        for (workload, target) in WARM_RATIOS {
+            for warm in daemon.warm.iter().filter(|warm| warm.workload == workload) {
+                let ratio = warm.daemon.p50_ms / warm.bare.p50_ms;
+                figures.push(Figure::told(format!("warm {workload}, p50"), warm.daemon.p50_ms, "ms"));
+                figures.push(Figure::at_most(format!("warm {workload} to bare, p50"), ratio, "×", target));
+                if workload == "python handler" {
+                    let ratio = warm.daemon.p95_ms / warm.bare.p50_ms;
+                    let name = format!("warm {workload}, p95 to bare p50");
+                    figures.push(Figure::at_most(name, ratio, "×", WARM_PYTHON_P95));
+                }
+            }
+        }
         figures
     }
 
@@ -209,6 +231,7 @@ impl Report {
             "cgroup_adds_ms": self.daemon.as_ref().and_then(|daemon| daemon.cgroup_ms),
             "control_plane_adds_ms": self.daemon.as_ref().map(|daemon| daemon.control_plane.whole_ms),
             "timeout_late_ms": self.daemon.as_ref().map(|daemon| &daemon.late_ms),
+            "warm": self.daemon.as_ref().map(|daemon| daemon.warm.iter().map(Warm::to_json).collect::<Vec<_>>()),
             "figures": figures,
         })
     }

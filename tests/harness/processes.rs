@@ -80,7 +80,7 @@ fn is_within(all: &BTreeMap<u32, Process>, pid: u32, ancestor: u32) -> bool {
 }
 
 /// Whether all of these belong to sandboxes that wait.
-pub(crate) fn wait(daemon: u32, pids: &[u32]) -> bool {
+pub fn wait(daemon: u32, pids: &[u32]) -> bool {
     let (all, waiting) = (all(), waiting(daemon));
     pids.iter().all(|pid| waiting.iter().any(|root| is_within(&all, *pid, *root)))
 }

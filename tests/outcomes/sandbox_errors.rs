@@ -36,7 +36,7 @@ fn a_session_that_is_a_link_elsewhere_is_refused_and_what_it_leads_to_is_untouch
         // Where it lies is the operator's to know, not the caller's.
         let path = daemon.home().join("sessions").join(session).display().to_string();
         assert!(!result.to_string().contains(&path), "{}", shown(&result));
-        assert!(daemon.log().contains(&path), "{}", daemon.log());
+        daemon.eventually("the log names it", |daemon| daemon.log().contains(&path));
     }
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
     // The neighbour works.

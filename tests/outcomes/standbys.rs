@@ -23,7 +23,10 @@ fn each_is_used_once_and_replaced() {
         for runs in 1..=3 {
             assert_end(&run(daemon, "shell", "true", &Value::Null), "success", 0, "exit");
             seen.extend(those_of(daemon));
-            assert_eq!(seen.len(), STANDBYS + runs, "{start}");
+            // A pool takes some for itself.
+            let pool = processes::may_wait(daemon.pid()) > STANDBYS;
+            let used = seen.len() - STANDBYS;
+            assert!(used == runs || (pool && used > runs), "{start}: {used} for {runs} runs");
         }
         daemon.settle();
     });

@@ -251,18 +251,19 @@ impl Pool {
         let made = match make(parts, language, &wish).await {
             Ok(made) => made,
             Err(error) => {
-                // A session's directory that was removed is not made again until somebody asks for it.
-                if let (Place::Session(_), Some(shelf)) = (&wish.place, self.shelves().get_mut(&language)) {
-                    shelf.window.forget(&wish);
-                }
-                tracing::warn!(
-                    language = language.name(),
-                    place = wish.place.kind(),
-                    error,
-                    "{}",
-                    events::POOL_NOT_FILLED
-                );
-                return Err(());
+                let (language_name, kind) = (language.name(), wish.place.kind());
+                tracing::warn!(language = language_name, place = kind, error, "{}", events::POOL_NOT_FILLED);
+                return match wish.place {
+                    // Its directory was removed, or is none: it is not made again until somebody asks for it.
+                    Place::Session(_) => {
+                        self.shelves()
+                            .get_mut(&language)
+                            .into_iter()
+                            .for_each(|shelf| shelf.window.forget(&wish));
+                        Ok(())
+                    }
+                    Place::Container | Place::Fresh => Err(()),
+                };
             }
         };
         let too_many = {
