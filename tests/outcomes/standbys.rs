@@ -35,7 +35,12 @@ fn each_is_used_once_and_replaced() {
 #[test]
 fn one_that_was_killed_is_not_used() {
     let daemon = Settings::new().start();
-    processes::signal("KILL", &those_of(&daemon));
+    let waiting = those_of(&daemon);
+    processes::signal("KILL", &waiting);
+    daemon.eventually("they are dead", |_| {
+        let all = processes::all();
+        waiting.iter().all(|pid| all.get(pid).is_none_or(|process| process.state == 'Z'))
+    });
     let result = run(&daemon, "shell", "echo well", &Value::Null);
     assert_end(&result, "success", 0, "exit");
     assert_eq!(result["stdout"], "well\n");
