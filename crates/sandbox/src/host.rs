@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use linux::spawn::Spawner;
 
-use crate::bwrap::stderr::Obstacle;
+use crate::bwrap::obstacle::Obstacle;
 use crate::cgroup::{Cgroups, Unavailable};
 use crate::limits::Bytes;
 use crate::program::Language;

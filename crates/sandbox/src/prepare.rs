@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use crate::bwrap::stderr::Obstacle;
+use crate::bwrap::obstacle::Obstacle;
 use crate::bwrap::{status, stderr};
 use crate::cage::Cage;
 use crate::capture::Capture;

@@ -22,7 +22,7 @@ use linux::spawn::Spawner;
 use tokio::io::AsyncWriteExt;
 
 use crate::bwrap::find::{self, Bubblewrap, BubblewrapError};
-use crate::bwrap::stderr::Obstacle;
+use crate::bwrap::obstacle::Obstacle;
 use crate::cgroup::{Cgroups, Charged, Claim, Unavailable};
 use crate::channel::{self, Report};
 use crate::facts::Reported;

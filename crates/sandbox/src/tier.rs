@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::bwrap::stderr::Obstacle;
+use crate::bwrap::obstacle::Obstacle;
 use crate::host::{Capabilities, Host, ProcView, Shortfall};
 
 /// The lowest first.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use sandbox::bwrap::stderr::Obstacle;
+use sandbox::bwrap::obstacle::Obstacle;
 use sandbox::host::{Host, MemoryKeeper, ProcView, Shortfall, UserNamespaces};
 use sandbox::probe::ProbeError;
 

@@ -3,4 +3,5 @@
 pub mod argv;
 pub mod status;
 pub mod find;
+pub mod obstacle;
 pub mod stderr;
