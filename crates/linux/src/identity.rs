@@ -19,6 +19,24 @@ pub fn is_root() -> bool {
     getuid().is_root() || Uid::effective().is_root()
 }
 
+/// The capabilities that giving directories away and becoming another user take, by their names in capabilities(7).
+const OF_ROOT: [(&str, u32); 4] =
+    [("CAP_CHOWN", 0), ("CAP_DAC_OVERRIDE", 1), ("CAP_SETGID", 6), ("CAP_SETUID", 7)];
+
+/// Root may be root in name only: `docker run --user 0 --cap-drop ALL`. What this process lacks to do what only root can, and to
+/// stop being root.
+pub fn lacks_of_root() -> io::Result<Vec<&'static str>> {
+    lacks_in("/proc/self/status")
+}
+
+fn lacks_in(status: &str) -> io::Result<Vec<&'static str>> {
+    let status = std::fs::read_to_string(status)?;
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok());
+    let held = held.ok_or_else(|| io::Error::other("/proc/self/status does not tell the capabilities"))?;
+    Ok(OF_ROOT.into_iter().filter(|(_, bit)| held & (1 << bit) == 0).map(|(name, _)| name).collect())
+}
+
 /// Becomes `identity` for good: real, effective and saved ids, and no supplementary groups. The kernel drops all capabilities
 /// with the last root id (capabilities(7)).
 ///
@@ -104,6 +122,19 @@ mod tests {
         let inside = in_a_thread_as(ordinary, current).unwrap();
         assert_eq!(inside, if before.uid == 0 { ordinary } else { before });
         assert_eq!(current(), before);
+    }
+
+    #[test]
+    fn root_lacks_nothing_of_root_and_an_ordinary_user_everything() {
+        let ordinary = Identity { uid: 1000, gid: 1000 };
+        let lacks = in_a_thread_as(ordinary, || {
+            // `/proc/self` is the first thread's, `/proc/thread-self` this one's.
+            lacks_in("/proc/thread-self/status")
+        });
+        assert_eq!(lacks.unwrap().unwrap(), OF_ROOT.map(|(name, _)| name));
+        if is_root() {
+            assert_eq!(lacks_of_root().unwrap(), Vec::<&str>::new());
+        }
     }
 
     #[test]

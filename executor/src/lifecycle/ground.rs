@@ -30,6 +30,11 @@ pub enum GroundError {
         "cannot open this program to start it inside sandboxes: {0}; /proc must be mounted in this container"
     )]
     Launcher(#[source] io::Error),
+    #[error(
+        "started as root, but without the capabilities that becoming user {} takes ({}): start it as that user, docker run --user {}:{}",
+        to.uid, lacking.join(", "), to.uid, to.gid
+    )]
+    RootInNameOnly { to: Identity, lacking: Vec<&'static str> },
     #[error("cannot prepare {} for user {}: {source}; create it, owned by {}, or choose another", path.display(), owner.uid, owner.uid)]
     Directory { path: PathBuf, owner: Identity, source: io::Error },
     #[error("cannot become user {}: {source}; start the daemon as that user, or set EXECUTOR_RUN_AS", to.uid)]
@@ -46,6 +51,13 @@ pub fn settle(config: &Config) -> Result<Ground, GroundError> {
     } else {
         identity::current()
     };
+    if identity::is_root() {
+        // Where that cannot be told, becoming another tells.
+        let lacking = identity::lacks_of_root().unwrap_or_default();
+        if !lacking.is_empty() {
+            return Err(GroundError::RootInNameOnly { to: owner, lacking });
+        }
+    }
     let cgroups = cgroup::claim(owner);
     if identity::is_root() {
         // A workspace that somebody chose and that is not there is a mistake of theirs: found and named later.
