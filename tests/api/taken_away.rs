@@ -149,7 +149,8 @@ fn no_proc_at_all() {
     for arguments in [&[][..], &["doctor"][..]] {
         let ended = Program::new(arguments).after("umount -l /proc").run();
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-        assert!(ended.stderr.contains("/proc must be mounted in this container"), "{}", ended.stderr);
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(said.contains("/proc must be mounted in this container"), "{said}");
     }
 }
 

@@ -17,5 +17,6 @@ pub mod rlimits;
 pub mod refused;
 pub mod clock;
 pub mod tmpfs;
+pub mod mounts;
 pub mod tree;
 pub mod files;

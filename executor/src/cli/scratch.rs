@@ -1,4 +1,4 @@
-//! The directories of one `run`: made for it, gone with it.
+//! The directories of one `run`, or of `doctor` where its own cannot be used: made for it, gone with it.
 //!
 //! Made while still root, if root, and given away at once, so that the user that runs the sandbox can remove it.
 
@@ -23,7 +23,10 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Makes it, and has `config` use it for everything but a workspace that the caller chose.
     pub(super) fn make(config: &mut Config) -> io::Result<Self> {
-        let parent = std::env::temp_dir();
+        Self::make_in(std::env::temp_dir(), config)
+    }
+
+    pub(super) fn make_in(parent: PathBuf, config: &mut Config) -> io::Result<Self> {
         let name = OsString::from(format!("sandbox-executor-run-{}", random_name()?));
         let path = parent.join(&name);
         DirBuilder::new().mode(0o700).create(&path)?;

@@ -43,6 +43,13 @@ pub enum GroundError {
     Hide(#[source] io::Error),
 }
 
+impl Ground {
+    /// For a second try at what takes it.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { launcher: self.launcher.try_clone()?, cgroups: self.cgroups.clone() })
+    }
+}
+
 /// Makes the daemon's directories its own and gives up root.
 pub fn settle(config: &Config) -> Result<Ground, GroundError> {
     let launcher = probe::open_launcher().map_err(GroundError::Launcher)?;

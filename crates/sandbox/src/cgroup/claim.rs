@@ -16,7 +16,7 @@ use super::places::{self, Place};
 use crate::host::CgroupVersion;
 
 /// A place that belongs to the daemon's user.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     pub(super) version: CgroupVersion,
     pub(super) places: Vec<Place>,
