@@ -16,16 +16,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -158,7 +158,17 @@ pub fn rename(from_dir: BorrowedFd<'_>, from: &OsStr, to_dir: BorrowedFd<'_>, to
 pub fn rename_to_new(dir: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> io::Result<()> {
     require_single_name(from)?;
     require_single_name(to)?;
-    Ok(renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE)?)
+    let (from, to) = (CString::new(from.as_bytes())?, CString::new(to.as_bytes())?);
+    let dir = dir.as_raw_fd();
+    // nix has it for glibc only.
+    // SAFETY: both names are strings that end with a NUL and outlive the call; the descriptor is borrowed for as long.
+    let returned = unsafe {
+        libc::syscall(libc::SYS_renameat2, dir, from.as_ptr(), dir, to.as_ptr(), libc::RENAME_NOREPLACE)
+    };
+    match returned {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Removes anything but a directory; a link as the link it is. `false`: there was nothing.
