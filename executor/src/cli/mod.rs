@@ -19,7 +19,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use linux::identity;
+use linux::{identity, memory};
 use sandbox::cgroup;
 
 use crate::config::{self, Config, ProcessEnvironment};
@@ -31,6 +31,9 @@ pub fn main() -> ExitCode {
     // Before a secret is read. Becoming another user takes it back (prctl(2)), and who does that hides it again.
     if let Err(error) = identity::hide_memory() {
         return complain(&format!("cannot hide this process's memory from others: {error}"), 1);
+    }
+    if let Err(error) = memory::protect_what_was_relocated() {
+        return complain(&format!("cannot protect this program's own tables from being written: {error}"), 1);
     }
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
