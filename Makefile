@@ -63,6 +63,11 @@ rig: ## executor and control plane in containers: one job of each kind, what the
 test-container: ## what deploy/ and the image promise, tried with a Docker engine; needs `make image`
 	@$(PYTHON) -m unittest discover -v -s tests/container
 
+.PHONY: release
+release: ## a static binary for x86_64 with its bill of materials and its licences, checked, in target/dist
+	@scripts/setup release
+	@$(PYTHON) scripts/release
+
 .PHONY: escape
 escape: ## run the tests that show what holds a program, and print the table; ESCAPE_FLAGS="--class PN" for a part
 	@scripts/setup test
