@@ -234,32 +234,40 @@ impl Host {
         let [python, javascript, shell] =
             Language::ALL.map(|language| self.try_language(language, workspace));
         let (python, javascript, shell) = tokio::join!(python, javascript, shell);
-        let mut reasons = Vec::new();
+        let (mut reasons, mut in_the_way) = (Vec::new(), None);
         for (language, tried) in Language::ALL.into_iter().zip([python, javascript, shell]) {
             match tried {
                 Ok(installed) => self.languages.push(installed),
-                Err(why) => {
+                Err(NotOffered { why, obstacle }) => {
                     reasons.push(format!("{}: {why}", language.name()));
+                    in_the_way = in_the_way.or(obstacle);
                     self.shortfalls.push(Shortfall::Language { language, why });
                 }
             }
         }
-        if self.languages.is_empty() { Err(ProbeError::NoLanguage(reasons)) } else { Ok(()) }
+        if !self.languages.is_empty() {
+            return Ok(());
+        }
+        Err(match in_the_way {
+            Some(_) => ProbeError::Obstacle { obstacle: in_the_way, what: reasons.join("; ") },
+            None => ProbeError::NoLanguage(reasons),
+        })
     }
 
     /// Has a language run a program of ours, the way it will run anybody's.
-    async fn try_language(&self, language: Language, workspace: &OwnedFd) -> Result<Installed, String> {
-        let runtime = Runtime::find(language).ok_or("its interpreter is not installed")?;
+    async fn try_language(&self, language: Language, workspace: &OwnedFd) -> Result<Installed, NotOffered> {
+        let runtime = Runtime::find(language).ok_or_else(|| "its interpreter is not installed".to_owned())?;
         let limits = probe_limits();
-        let prepared =
-            prepare::prepare(self, &runtime, &limits, workspace).await.map_err(|error| error.to_string())?;
+        let prepared = prepare::prepare(self, &runtime, &limits, workspace)
+            .await
+            .map_err(|error| NotOffered { why: error.to_string(), obstacle: error.obstacle })?;
         let (_stopper, stopped) = stop::switch();
         let finished = prepared.start(probe_program(language), stopped).finish().await;
         let finished = finished.map_err(|error| error.to_string())?;
         let silent = || format!("it could not run a program; it said: {}", finished.stderr.text.trim());
         Ok(match language {
             Language::Python => {
-                let Reported::Value(value) = &finished.facts.reported else { return Err(silent()) };
+                let Reported::Value(value) = &finished.facts.reported else { return Err(silent().into()) };
                 let (version, compiled): (String, String) =
                     serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
                 let compiled = STANDARD.decode(compiled).map_err(|error| error.to_string())?;
@@ -268,11 +276,23 @@ impl Host {
             Language::Javascript | Language::Shell => {
                 let version = finished.stdout.text.trim().to_owned();
                 if version.is_empty() {
-                    return Err(silent());
+                    return Err(silent().into());
                 }
                 Installed { runtime, version }
             }
         })
+    }
+}
+
+/// Why a language is not offered.
+struct NotOffered {
+    why: String,
+    obstacle: Option<Obstacle>,
+}
+
+impl From<String> for NotOffered {
+    fn from(why: String) -> Self {
+        Self { why, obstacle: None }
     }
 }
 

@@ -8,12 +8,15 @@ use std::fmt;
 use super::obstacle::Obstacle;
 
 const NOT_PERMITTED: &str = "Operation not permitted";
+const EXHAUSTED: &str = "Resource temporarily unavailable";
 const DENIED: &str = "Permission denied";
 
 /// Words that are all said, in the order they are looked for: the more telling ones first. The same call is refused by seccomp
 /// with EPERM, and by AppArmor and SELinux with EACCES.
-const FINGERPRINTS: [(&[&str], Obstacle); 26] = [
-    (&["Resource temporarily unavailable"], Obstacle::ProcessesUsedUp),
+const FINGERPRINTS: [(&[&str], Obstacle); 27] = [
+    // A program inside that may start no more processes says the same, of itself.
+    (&["bwrap: Can't fork", EXHAUSTED], Obstacle::ProcessesUsedUp),
+    (&["Creating new namespace failed", EXHAUSTED], Obstacle::ProcessesUsedUp),
     (&["Failed to make / slave", DENIED], Obstacle::AppArmorDeniesMount),
     (&["Failed to mount", DENIED], Obstacle::AppArmorDeniesMount),
     (&["pivot_root", DENIED], Obstacle::AppArmorDeniesMount),
@@ -108,6 +111,7 @@ mod tests {
             assert_eq!(find(said), Some(obstacle), "{said}");
         }
         assert_eq!(find("bwrap: something new"), None);
+        assert_eq!(find("bash: fork: retry: Resource temporarily unavailable"), None);
     }
 
     #[test]
