@@ -45,7 +45,7 @@ use crate::strays;
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     #[error(transparent)]
-    Bubblewrap(#[from] BubblewrapError),
+    Bubblewrap(BubblewrapError),
     #[error(
         "/proc shows the processes of another pid namespace, in which numbers mean others; mount one of this namespace: \
          mount -t proc proc /proc"
@@ -63,6 +63,23 @@ pub enum ProbeError {
     SelfTest(Vec<String>),
     #[error("no language works in this container: {}; install one, for example: apt-get install python3", .0.join("; "))]
     NoLanguage(Vec<String>),
+}
+
+impl From<BubblewrapError> for ProbeError {
+    fn from(error: BubblewrapError) -> Self {
+        match error {
+            // No fault of bubblewrap's: there was no process left to start it in.
+            BubblewrapError::Broken { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                let obstacle = Obstacle::ProcessesUsedUp;
+                Self::Obstacle { obstacle: Some(obstacle), what: obstacle.to_string() }
+            }
+            BubblewrapError::Missing
+            | BubblewrapError::Broken { .. }
+            | BubblewrapError::Setuid(_)
+            | BubblewrapError::Stranger { .. }
+            | BubblewrapError::TooOld { .. } => Self::Bubblewrap(error),
+        }
+    }
 }
 
 impl Host {
@@ -349,4 +366,20 @@ fn in_initial_pid_namespace() -> bool {
 pub fn open_launcher() -> io::Result<OwnedFd> {
     // Through the link, not by its path: the file may have been replaced on disk since.
     fds::open_path(Path::new("/proc/self/exe"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bubblewrap_is_not_blamed_where_no_process_can_be_started() {
+        let failed = |kind: io::ErrorKind| {
+            ProbeError::from(BubblewrapError::Broken { path: "/usr/bin/bwrap".into(), source: kind.into() })
+        };
+        let exhausted = failed(io::ErrorKind::WouldBlock).to_string();
+        assert!(exhausted.contains("--pids-limit") && !exhausted.contains("apt-get"), "{exhausted}");
+        let broken = failed(io::ErrorKind::PermissionDenied).to_string();
+        assert!(broken.contains("apt-get install --reinstall bubblewrap"), "{broken}");
+    }
 }
