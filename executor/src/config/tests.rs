@@ -48,6 +48,7 @@ fn nothing_written_gives_the_defaults_of_the_contract() {
         output: Bytes::mib(10),
     };
     assert_eq!(config.ceilings, ceilings);
+    assert_eq!(config.pool, pool::Sizes { python: 4, javascript: 2, shell: 2, memory: Bytes::mib(256) });
 }
 
 #[test]

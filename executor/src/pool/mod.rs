@@ -59,8 +59,6 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    pub const NONE: Self = Self { python: 0, javascript: 0, shell: 0, memory: Bytes(0) };
-
     const fn of(&self, language: Language) -> usize {
         match language {
             Language::Python => self.python,
