@@ -26,17 +26,19 @@ pub fn all() -> BTreeMap<u32, Process> {
 pub const STANDBYS: usize = 2;
 
 /// The sandboxes that have no job yet, begun or booted: of these the daemon still holds the other end of the standard input.
-/// By their first process.
+/// By their first process. Only root can see who holds what; for others it is those that are not built yet.
 pub fn waiting(daemon: u32) -> Vec<u32> {
     let all = all();
     let children =
         all.values().filter(|process| process.parent == daemon && !['Z', 'X'].contains(&process.state));
     let held: BTreeSet<PathBuf> = descriptors(daemon).collect();
-    // Before it is executed it has the daemon's descriptors, and its standard input may be the daemon's own.
-    let waits = |child: &&Process| {
-        child.command == "spawner"
-            || fs::read_link(format!("/proc/{}/fd/0", child.pid))
-                .is_ok_and(|stdin| stdin.to_string_lossy().starts_with("pipe:") && held.contains(&stdin))
+    let is_childless = |pid: u32| all.values().all(|other| other.parent != pid);
+    let waits = |child: &&Process| match child.command.as_str() {
+        // Before it is executed it has the daemon's descriptors, and its standard input may be the daemon's own.
+        "spawner" => true,
+        "bwrap" if held.is_empty() => is_childless(child.pid),
+        _ => fs::read_link(format!("/proc/{}/fd/0", child.pid))
+            .is_ok_and(|stdin| stdin.to_string_lossy().starts_with("pipe:") && held.contains(&stdin)),
     };
     children.filter(waits).map(|child| child.pid).collect()
 }
