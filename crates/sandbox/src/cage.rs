@@ -64,9 +64,10 @@ impl Cage {
         self.leaf.as_mut().map_or(Ok(()), |leaf| leaf.limit(limits.memory, rlimits.processes))
     }
 
-    /// bubblewrap has not ended.
+    /// Neither bubblewrap nor the sandbox's init, where it is known, has ended.
     pub(crate) fn is_alive(&self) -> bool {
         self.bwrap.as_ref().is_some_and(|bwrap| !bwrap.fd.has_ended())
+            && self.init.as_ref().is_none_or(|init| !init.has_ended())
     }
 
     /// What the kernel has counted so far, where it counts.
