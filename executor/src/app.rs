@@ -122,7 +122,8 @@ impl App {
         announcer: Option<Announcer>,
     ) -> Result<Self, StartError> {
         let (parts, tasks) = open_parts(&config, ground, client).await?;
-        parts.host.fill_standbys().await;
+        // It tries again when it serves.
+        parts.host.fill_standbys().await.ok();
         parts.pool.fill_first(&parts).await;
         Ok(Self { api: Arc::new(Api::new(config, parts)), listener, tasks, announcer })
     }

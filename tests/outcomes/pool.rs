@@ -169,7 +169,7 @@ fn a_fresh_workspace_that_waited_is_empty_and_the_runs_own() {
 #[test]
 fn one_that_dies_while_it_waits_is_replaced_and_none_is_missed() {
     let Some(daemon) = with_a_pool() else { return };
-    for _ in 0..3 {
+    for _ in 0..2 {
         daemon.wait_for_pool();
         let roots = waiting(daemon.pid());
         let all = processes::all();

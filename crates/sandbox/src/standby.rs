@@ -28,6 +28,9 @@ use crate::wires::{self, Outputs, Unwritten, Wires};
 /// How many wait. One is enough for who asks one at a time, and a second for while it is replaced.
 const WAITING: usize = 2;
 
+/// After one could not be begun.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// When memory runs out in the container, a sandbox dies before the daemon does. The highest there is (proc(5)).
 const OOM_SCORE: &str = "1000";
 
@@ -66,23 +69,26 @@ impl Standbys {
 }
 
 impl Host {
-    /// Has as many begun as shall wait. Whoever owns their making calls this, and then [`stand_by`](Self::stand_by).
-    pub async fn fill_standbys(&self) {
+    /// Has as many begun as shall wait. Whoever owns their making calls this, and then [`stand_by`](Self::stand_by). What
+    /// fails is not said: a run that meets the same says so.
+    pub async fn fill_standbys(&self) -> Result<(), PrepareError> {
         let files = self.languages.iter().map(|installed| self.plan_for(&installed.runtime).files()).max();
         while self.standbys.waiting().len() < WAITING {
-            match begin(self, files.unwrap_or_default()).await {
-                Ok(standby) => self.standbys.waiting().push_back(standby),
-                // The next run meets the same, and says so.
-                Err(_) => return,
-            }
+            let standby = begin(self, files.unwrap_or_default()).await?;
+            self.standbys.waiting().push_back(standby);
         }
+        Ok(())
     }
 
     /// Replaces each that is taken, for as long as it is polled.
     pub async fn stand_by(&self) {
         loop {
-            self.standbys.taken.notified().await;
-            self.fill_standbys().await;
+            let taken = self.standbys.taken.notified();
+            if self.fill_standbys().await.is_ok() {
+                taken.await;
+            } else {
+                tokio::time::timeout(AGAIN, taken).await.ok();
+            }
         }
     }
 

@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A short run has been answered before the sandbox it took is replaced.
 const AFTER_THE_ANSWER: Duration = Duration::from_millis(10);
 
-/// The longest pause after a sandbox could not be prepared; the first is [`LOOK`].
+/// The longest pause after something went wrong; the first is twice [`LOOK`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many sandboxes may wait, and what they may hold together.
@@ -66,6 +66,13 @@ impl Sizes {
             Language::Shell => self.shell,
         }
     }
+}
+
+/// Whether nothing went wrong that may go wrong again at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Calm {
+    Yes,
+    No,
 }
 
 /// What a sandbox has to be to serve a request, besides its language.
@@ -183,32 +190,30 @@ impl Pool {
     pub async fn fill_first(&self, parts: &Parts) {
         let first = |language| async move {
             if let Some(wish) = self.missing(parts, language) {
-                self.add(parts, language, wish).await.ok();
+                self.add(parts, language, wish).await;
             }
         };
         let [python, javascript, shell] = Language::ALL;
         tokio::join!(first(python), first(javascript), first(shell));
     }
 
-    /// Keeps it as full as it shall be, for as long as it is polled.
+    /// Keeps it as full as it shall be, for as long as it is polled. Where sandboxes cannot be prepared, or die while they wait (a
+    /// container without memory kills them first), the pauses grow, and shrink again when all is calm.
     pub async fn keep_full(&self, parts: &Parts) {
         let mut pause = LOOK;
         loop {
-            self.end_unusable(parts).await;
-            pause = match self.fill(parts).await {
-                Ok(()) => LOOK,
-                Err(()) => (pause * 2).min(LONGEST_PAUSE),
-            };
+            if self.end_unusable(parts).await == Calm::No || self.fill(parts).await == Calm::No {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            pause = (pause / 2).max(LOOK);
             let asked = async {
                 self.asked.notified().await;
                 tokio::time::sleep(AFTER_THE_ANSWER).await;
             };
-            if pause == LOOK {
-                // Whichever is first.
-                tokio::time::timeout(pause, asked).await.ok();
-            } else {
-                tokio::time::sleep(pause).await;
-            }
+            // Whichever is first.
+            tokio::time::timeout(LOOK, asked).await.ok();
         }
     }
 
@@ -221,11 +226,13 @@ impl Pool {
         }
     }
 
-    async fn fill(&self, parts: &Parts) -> Result<(), ()> {
+    async fn fill(&self, parts: &Parts) -> Calm {
         while let Some((language, wish)) = self.most_missing(parts) {
-            self.add(parts, language, wish).await?;
+            if self.add(parts, language, wish).await == Calm::No {
+                return Calm::No;
+            }
         }
-        Ok(())
+        Calm::Yes
     }
 
     /// Of the language of which the fewest wait.
@@ -245,12 +252,11 @@ impl Pool {
         shelf.window.missing(&shelf.wishes()).filter(|_| has_room)
     }
 
-    async fn add(&self, parts: &Parts, language: Language, wish: Wish) -> Result<(), ()> {
+    async fn add(&self, parts: &Parts, language: Language, wish: Wish) -> Calm {
         let made = match make(parts, language, &wish).await {
             Ok(made) => made,
             Err(error) => {
-                let (language_name, kind) = (language.name(), wish.place.kind());
-                tracing::warn!(language = language_name, place = kind, error, "{}", events::POOL_NOT_FILLED);
+                not_filled(language, &wish, &error);
                 return match wish.place {
                     // Its directory was removed, or is none: it is not made again until somebody asks for it.
                     Place::Session(_) => {
@@ -258,15 +264,15 @@ impl Pool {
                             .get_mut(&language)
                             .into_iter()
                             .for_each(|shelf| shelf.window.forget(&wish));
-                        Ok(())
+                        Calm::Yes
                     }
-                    Place::Container | Place::Fresh => Err(()),
+                    Place::Container | Place::Fresh => Calm::No,
                 };
             }
         };
         let too_many = {
             let mut shelves = self.shelves();
-            let Some(shelf) = shelves.get_mut(&language) else { return Ok(()) };
+            let Some(shelf) = shelves.get_mut(&language) else { return Calm::Yes };
             shelf.each_holds = made.held;
             shelf.waiting.push(made);
             // Others were asked for meanwhile, or it holds more than was thought.
@@ -280,15 +286,22 @@ impl Pool {
         if let Some(waiting) = too_many {
             waiting.end().await;
         }
-        Ok(())
+        Calm::Yes
     }
 
-    async fn end_unusable(&self, parts: &Parts) {
+    async fn end_unusable(&self, parts: &Parts) -> Calm {
         let mut over = Vec::new();
+        let mut calm = Calm::Yes;
         for (language, shelf) in self.shelves().iter_mut() {
             let Some(installed) = parts.host.language(*language) else { continue };
             let is_over = |waiting: &mut Waiting| !waiting.is_usable(&installed.runtime.interpreter);
-            over.extend(shelf.waiting.extract_if(.., is_over));
+            for waiting in shelf.waiting.extract_if(.., is_over) {
+                if !waiting.prepared.is_alive() {
+                    not_filled(*language, &waiting.wish, "a sandbox died while it waited");
+                    calm = Calm::No;
+                }
+                over.push(waiting);
+            }
             while let Some(at) = shelf.window.surplus(&shelf.wishes()) {
                 over.push(shelf.waiting.swap_remove(at));
             }
@@ -296,12 +309,18 @@ impl Pool {
         for waiting in over {
             waiting.end().await;
         }
+        calm
     }
 
     /// Never held across an await. A panic leaves at worst a sandbox that is looked at again.
     fn shelves(&self) -> MutexGuard<'_, BTreeMap<Language, Shelf>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn not_filled(language: Language, wish: &Wish, error: &str) {
+    let (language, place) = (language.name(), wish.place.kind());
+    tracing::warn!(language, place, error, "{}", events::POOL_NOT_FILLED);
 }
 
 /// A sandbox that waits for such a job. Else: why not.

@@ -70,7 +70,7 @@ events! {
     ISOLATION_REDUCED = "isolation_reduced", "warn", ["missing"],
         "this host cannot give everything; what is in force is in /health";
     POOL_NOT_FILLED = "pool_not_filled", "warn", ["language", "place", "error"],
-        "a sandbox could not be prepared ahead; it is tried again, and runs prepare their own meanwhile";
+        "a sandbox could not be prepared ahead, or died while it waited; it is tried again, and runs prepare their own meanwhile";
     API_UNPROTECTED = "api_unprotected", "warn", ["host"],
         "EXECUTOR_API_TOKEN is not set and the address is not loopback: anybody who reaches it can run code";
     PANICKED = "panicked", "error", ["location", "thread", "panic"], "a bug in the daemon; the task that met it is gone";

@@ -30,6 +30,9 @@ pub use removal::settle;
 
 use crate::host::CgroupVersion;
 
+/// How often a run's cgroup is tried to be made.
+const TRIES: usize = 5;
+
 /// What is limited. Each is a hierarchy of its own in version 1, and all are one in version 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Controller {
@@ -133,12 +136,16 @@ impl Cgroups {
             let name = format!("{}{random:016x}", leaf::PREFIX);
             Leaf::make(self.version, &self.places, &name)
         };
-        match make() {
-            // Another daemon that starts in this very moment takes a new one for one that was left.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
-                make()
+        let mut made = make();
+        for _ in 1..TRIES {
+            match made {
+                // Another daemon that starts in this very moment takes a new one for one that was left.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
+                    made = make();
+                }
+                made => return made,
             }
-            made => made,
         }
+        made
     }
 }
