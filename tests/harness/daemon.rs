@@ -245,9 +245,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: &str) {
-        let sent =
-            plain("kill".as_ref()).args([format!("-{signal}"), self.pid().to_string()]).status().unwrap();
-        assert!(sent.success());
+        assert!(processes::signal(signal, &[self.pid()]).success());
     }
 
     /// SIGKILL, as the kernel sends it when memory runs out. What it left can be looked at, and started again.

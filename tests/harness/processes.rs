@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use crate::settings::plain;
 
@@ -87,9 +88,14 @@ pub fn wait(daemon: u32, pids: &[u32]) -> bool {
     pids.iter().all(|pid| waiting.iter().any(|root| is_within(&all, *pid, *root)))
 }
 
-/// Sends a signal to these, of which some may be gone.
-pub fn signal(name: &str, pids: &[u32]) {
-    plain("kill".as_ref()).arg(format!("-{name}")).args(pids.iter().map(u32::to_string)).status().unwrap();
+/// Sends a signal to these. The shell has it built in: not every container has kill(1).
+pub fn signal(name: &str, pids: &[u32]) -> ExitStatus {
+    let pids = pids.iter().map(u32::to_string);
+    plain("/bin/sh".as_ref())
+        .args(["-c", "kill \"$@\"", "kill", &format!("-{name}")])
+        .args(pids)
+        .status()
+        .unwrap()
 }
 
 /// The names of the cgroups of its own that a process is in.

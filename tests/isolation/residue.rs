@@ -66,12 +66,7 @@ fn no_process_outlives_its_run_however_it_tries() {
     );
     crate::support::command(std::path::Path::new("/usr/bin/python3")).args(["-c", &code]).status().unwrap();
     let survivors = processes::mentioning(&marker);
-    for survivor in &survivors {
-        crate::support::command(std::path::Path::new("/bin/kill"))
-            .arg(survivor.to_string())
-            .status()
-            .unwrap();
-    }
+    processes::signal("TERM", &survivors);
     assert!(!survivors.is_empty(), "outside it does outlive its parent");
 }
 
