@@ -200,6 +200,8 @@ pub(crate) fn warm(binary: &Path, parent: &Path, bare: &Bare, runs: usize) -> Re
                 return Err(BenchError::WrongWork { who: "the daemon", workload: workload.name, why });
             }
             samples.add_block(answers.into_iter().map(|(latency, _)| latency).collect(), elapsed);
+            // What fills the pool must not slow the other side down.
+            daemon.wait_for_pool(&full)?;
             bare_block(&workload, bare, 1, 1, &mut bare_samples)?;
         }
         let (bare, daemon) = (bare_samples.summary(), samples.summary());
