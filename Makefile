@@ -37,9 +37,11 @@ test: ## install what is missing and run every test
 	@mkdir -p $(dir $(TEST_LOG))
 	@# Kept, so that the escape table can be made of it.
 	EXECUTOR_BINARY=$(RELEASE_BINARY) bash -o pipefail -c 'cargo test --workspace --no-fail-fast $(CARGO_FLAGS) 2>&1 | tee $(TEST_LOG)'
-	@# Again with a shared /proc and without cgroups: what a program can do, and what becomes of it.
+	@# Again with a shared /proc and without cgroups: what becomes of a program, in sandboxes that waited for it, and what it can do.
+	EXECUTOR_BINARY=$(RELEASE_BINARY) EXECUTOR_TESTS_START=least EXECUTOR_TESTS_POOL=1 cargo test --no-fail-fast $(CARGO_FLAGS) \
+		-p conformance --test outcomes
 	EXECUTOR_BINARY=$(RELEASE_BINARY) EXECUTOR_TESTS_START=least cargo test --no-fail-fast $(CARGO_FLAGS) \
-		-p conformance --test outcomes --test isolation -- --skip cgroups --skip thousand
+		-p conformance --test isolation -- --skip cgroups --skip thousand
 	$(PYTHON) -m unittest discover -s tests/runners
 	$(PYTHON) -m unittest discover -s tests/scripts
 	.venv/bin/python -m unittest discover -s tests/kubernetes

@@ -39,7 +39,7 @@ pub(crate) enum Surroundings {
     Terminal,
 }
 
-/// Whether `EXECUTOR_TESTS_START` is heard.
+/// Whether `EXECUTOR_TESTS_START` and `EXECUTOR_TESTS_POOL` are heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Start {
     #[default]
@@ -155,14 +155,19 @@ impl Settings {
     }
 
     /// `EXECUTOR_TESTS_START=least`: whatever a test does not choose itself is as it is in most containers, `/proc` shared and no
-    /// cgroup for a run, and sandboxes wait for it.
+    /// cgroup for a run. `EXECUTOR_TESTS_POOL=1`: sandboxes wait for it.
     fn in_the_start_asked_for(self) -> Self {
         let least = std::env::var_os("EXECUTOR_TESTS_START").is_some_and(|start| start == "least");
+        let pool = std::env::var_os("EXECUTOR_TESTS_POOL").is_some_and(|pool| pool == "1");
         let chosen = self.uid.is_some()
             || self.surroundings != Surroundings::None
             || self.cgroups != Cgroups::AsTheyAre
             || self.start == Start::WithTheMost;
-        if least && !chosen && is_root() { self.behind_masked_proc().without_cgroups().warm() } else { self }
+        if chosen || !is_root() {
+            return self;
+        }
+        let settings = if pool { self.warm() } else { self };
+        if least { settings.behind_masked_proc().without_cgroups() } else { settings }
     }
 }
 
