@@ -62,11 +62,14 @@ pub(crate) struct Memory {
 const POOLS: [(&str, &str); 3] =
     [("POOL_PYTHON", "python"), ("POOL_JAVASCRIPT", "javascript"), ("POOL_SHELL", "shell")];
 
+/// Every run is cold.
+const NO_POOL: [(&str, &str); 3] = [("POOL_PYTHON", "0"), ("POOL_JAVASCRIPT", "0"), ("POOL_SHELL", "0")];
+
 impl Daemon {
     /// Without a pool: every run is cold. Directories are made under `parent`, which the leash removes should the benchmark be
     /// killed.
     pub(crate) fn start(binary: &Path, parent: &Path) -> Result<Self> {
-        Self::start_with(process::command(binary), parent, &POOLS.map(|(name, _)| (name, "0")))
+        Self::start_with(process::command(binary), parent, &NO_POOL)
     }
 
     /// As a user starts it: sandboxes wait.
@@ -106,7 +109,7 @@ impl Daemon {
         // The daemon takes the shell's place, and its number.
         let script = "mount -t tmpfs none /sys/fs/cgroup && exec \"$0\"";
         command.args(["--mount", "/bin/sh", "-c", script]).arg(binary);
-        Self::start_with(command, parent, &POOLS.map(|(name, _)| (name, "0")))
+        Self::start_with(command, parent, &NO_POOL)
     }
 
     /// Does the kernel hold the memory of its runs?
@@ -120,7 +123,7 @@ impl Daemon {
     /// One that reports to this control plane.
     pub(crate) fn calling(binary: &Path, parent: &Path, mock: &Mock) -> Result<Self> {
         let url = mock.url();
-        let mut settings = POOLS.map(|(name, _)| (name, "0")).to_vec();
+        let mut settings = NO_POOL.to_vec();
         settings.extend([("CONTROL_PLANE_URL", url.as_str()), ("INTERNAL_API_TOKEN", "bench")]);
         Self::start_with(process::command(binary), parent, &settings)
     }

@@ -71,13 +71,11 @@ impl Footprint {
 
 /// The cgroups that some run of this daemon has now, without those of sandboxes that wait for one.
 pub fn leaves(pid: u32) -> Vec<PathBuf> {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
     let is_leaf = |target: &PathBuf| {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         target.starts_with("/sys/fs/cgroup") && name.starts_with("run-") && !waits(pid, target)
     };
-    targets.filter(is_leaf).collect()
+    processes::descriptors(pid).filter(is_leaf).collect()
 }
 
 fn waits(daemon: u32, leaf: &Path) -> bool {

@@ -63,7 +63,8 @@ pub fn may_wait(daemon: u32) -> usize {
     STANDBYS + pools.sum::<usize>()
 }
 
-fn descriptors(pid: u32) -> impl Iterator<Item = PathBuf> {
+/// What it has open.
+pub(crate) fn descriptors(pid: u32) -> impl Iterator<Item = PathBuf> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
 }

@@ -246,9 +246,8 @@ impl Pool {
     fn missing(&self, parts: &Parts, language: Language) -> Option<Wish> {
         parts.host.language(language)?;
         let shelves = self.shelves();
-        let held: u64 = shelves.values().flat_map(|shelf| &shelf.waiting).map(|waiting| waiting.held.0).sum();
         let shelf = shelves.get(&language)?;
-        let has_room = held + shelf.each_holds.0 <= self.memory.0;
+        let has_room = held(&shelves).0 + shelf.each_holds.0 <= self.memory.0;
         shelf.window.missing(&shelf.wishes()).filter(|_| has_room)
     }
 
@@ -278,9 +277,7 @@ impl Pool {
             // Others were asked for meanwhile, or it holds more than was thought.
             let surplus = shelf.window.surplus(&shelf.wishes()).map(|at| shelf.waiting.swap_remove(at));
             surplus.or_else(|| {
-                let held: u64 =
-                    shelves.values().flat_map(|shelf| &shelf.waiting).map(|waiting| waiting.held.0).sum();
-                (held > self.memory.0).then(|| shelves.get_mut(&language)?.waiting.pop()).flatten()
+                (held(&shelves) > self.memory).then(|| shelves.get_mut(&language)?.waiting.pop()).flatten()
             })
         };
         if let Some(waiting) = too_many {
@@ -316,6 +313,11 @@ impl Pool {
     fn shelves(&self) -> MutexGuard<'_, BTreeMap<Language, Shelf>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// By all that wait.
+fn held(shelves: &BTreeMap<Language, Shelf>) -> Bytes {
+    Bytes(shelves.values().flat_map(|shelf| &shelf.waiting).map(|waiting| waiting.held.0).sum())
 }
 
 fn not_filled(language: Language, wish: &Wish, error: &str) {
