@@ -22,6 +22,24 @@ pub fn widen_pipe(pipe: impl AsFd, bytes: i32) {
     }
 }
 
+/// What is in a pipe now, or as much of it as the buffer holds. Does not wait.
+pub fn read_now(pipe: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let most = unread(&pipe)?.min(buffer.len());
+    if most == 0 { Ok(0) } else { Ok(nix::unistd::read(pipe, &mut buffer[..most])?) }
+}
+
+/// How many bytes wait in a pipe.
+pub fn unread(pipe: impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, to a live local of that type; the descriptor is open for as long as it is borrowed.
+    let result = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        usize::try_from(bytes).map_err(io::Error::other)
+    }
+}
+
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

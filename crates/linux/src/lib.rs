@@ -9,6 +9,7 @@ pub mod identity;
 pub mod environment;
 pub mod memory;
 pub mod fds;
+pub mod seqpacket;
 pub mod children;
 pub mod spawn;
 pub mod pidfd;

@@ -16,6 +16,17 @@ pub fn return_large_buffers() {
     }
 }
 
+/// Gives the kernel back what was freed and lies between what is still used, in the heaps of all threads (malloc_trim(3)). glibc
+/// does so by itself only at the end of a heap. Takes milliseconds, in which other threads may wait for memory.
+pub fn return_what_is_free() {
+    // Other C libraries have no such call.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `malloc_trim` takes a number and changes nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Makes read-only what had to be written only while this program was loaded, such as its tables of functions (`PT_GNU_RELRO`,
 /// elf(5)). The loader of a dynamic program does that. A static one with musl has no loader, and musl leaves it undone (1.2.5).
 ///

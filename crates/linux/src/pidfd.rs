@@ -31,6 +31,14 @@ pub enum WaitStatus {
     Signaled(i32),
 }
 
+/// What a child was seen to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A signal stopped it, every thread of it: none is in a system call any more.
+    Stopped,
+    Ended(WaitStatus),
+}
+
 impl PidFd {
     /// Needs the tokio runtime, which will watch the descriptor.
     ///
@@ -44,10 +52,34 @@ impl PidFd {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel has just made this descriptor for us; pidfds are close-on-exec from birth.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Self::watch(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// One that somebody else opened and sent. Needs the tokio runtime.
+    ///
+    /// # Errors
+    /// When it is no such descriptor.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let number = number_behind(&fd)?;
+        if number.is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no process"));
+        }
+        Self::watch(fd)
+    }
+
+    fn watch(fd: OwnedFd) -> io::Result<Self> {
         // SAFETY: an OwnedFd stays open and the same until it is dropped, and it is dropped with the AsyncFd.
         let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         Ok(Self(watched.map_err(io::Error::from)?))
+    }
+
+    /// The process's number in this pid namespace.
+    ///
+    /// # Errors
+    /// `NotFound` when it has ended and was reaped.
+    pub fn pid(&self) -> io::Result<u32> {
+        let number = number_behind(self.0.get_ref())?;
+        number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Waits until the process has ended. It may still have to be reaped.
@@ -64,11 +96,19 @@ impl PidFd {
 
     /// SIGKILL. A process that has already ended is what was wanted, not an error.
     pub fn kill(&self) -> io::Result<()> {
+        self.send(libc::SIGKILL)
+    }
+
+    /// SIGCONT: has it go on, if it was stopped. As [`kill`](Self::kill).
+    pub fn go_on(&self) -> io::Result<()> {
+        self.send(libc::SIGCONT)
+    }
+
+    fn send(&self, signal: libc::c_int) -> io::Result<()> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is open for as long as `self` lives; a null siginfo means "as kill(2) would".
-        let result = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, no_info, 0u32)
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal, no_info, 0u32) };
         if result == 0 {
             return Ok(());
         }
@@ -84,19 +124,42 @@ impl PidFd {
     }
 }
 
+/// What the kernel says of a descriptor for a process: its number here, -1 once it was reaped (proc(5), fdinfo).
+fn number_behind(fd: &OwnedFd) -> io::Result<Option<i64>> {
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    let number = told.lines().find_map(|line| line.strip_prefix("Pid:"));
+    Ok(number.and_then(|number| number.trim().parse().ok()))
+}
+
 /// Waits for a child and reaps it. A child that came from a [`Spawner`](crate::spawn::Spawner) is reaped by
 /// [`Child::reap`](crate::children::Child::reap).
 ///
 /// # Errors
 /// `ECHILD` when `pid` is not an unreaped child of this process.
 pub fn reap(pid: u32) -> io::Result<(WaitStatus, ChildUsage)> {
+    loop {
+        if let (Change::Ended(status), usage) = wait(pid, 0)? {
+            return Ok((status, usage));
+        }
+    }
+}
+
+/// Waits until a child has stopped, or ended and is reaped then.
+///
+/// # Errors
+/// As [`reap`].
+pub fn next_change(pid: u32) -> io::Result<(Change, ChildUsage)> {
+    wait(pid, libc::WUNTRACED)
+}
+
+fn wait(pid: u32, options: libc::c_int) -> io::Result<(Change, ChildUsage)> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: all-zero is a valid rusage, a struct of integers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
         // SAFETY: both pointers are to live, writable locals of the right type.
-        let result = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
+        let result = unsafe { libc::wait4(pid, &mut status, options, &mut usage) };
         if result == pid {
             break;
         }
@@ -105,12 +168,14 @@ pub fn reap(pid: u32) -> io::Result<(WaitStatus, ChildUsage)> {
             return Err(error);
         }
     }
-    let status = if libc::WIFSIGNALED(status) {
-        WaitStatus::Signaled(libc::WTERMSIG(status))
+    let change = if libc::WIFSTOPPED(status) {
+        Change::Stopped
+    } else if libc::WIFSIGNALED(status) {
+        Change::Ended(WaitStatus::Signaled(libc::WTERMSIG(status)))
     } else {
-        WaitStatus::Exited(libc::WEXITSTATUS(status))
+        Change::Ended(WaitStatus::Exited(libc::WEXITSTATUS(status)))
     };
-    Ok((status, ChildUsage::from(&usage)))
+    Ok((change, ChildUsage::from(&usage)))
 }
 
 impl From<&libc::rusage> for ChildUsage {

@@ -21,21 +21,33 @@ pub enum Rlimit {
     MessageQueues(u64),
 }
 
+impl Rlimit {
+    const fn resource(self) -> (Resource, u64) {
+        match self {
+            Self::Data(value) => (Resource::RLIMIT_DATA, value),
+            Self::Stack(value) => (Resource::RLIMIT_STACK, value),
+            Self::CpuSeconds(value) => (Resource::RLIMIT_CPU, value),
+            Self::FileSize(value) => (Resource::RLIMIT_FSIZE, value),
+            Self::OpenFiles(value) => (Resource::RLIMIT_NOFILE, value),
+            Self::Processes(value) => (Resource::RLIMIT_NPROC, value),
+            Self::Core(value) => (Resource::RLIMIT_CORE, value),
+            Self::LockedMemory(value) => (Resource::RLIMIT_MEMLOCK, value),
+            Self::PendingSignals(value) => (Resource::RLIMIT_SIGPENDING, value),
+            Self::MessageQueues(value) => (Resource::RLIMIT_MSGQUEUE, value),
+        }
+    }
+
+    /// The resource's number and the value, for whoever makes the call in another language.
+    pub fn as_numbers(self) -> (u32, u64) {
+        let (resource, value) = self.resource();
+        (resource as u32, value)
+    }
+}
+
 /// Sets soft and hard alike, so that user code cannot raise it again. Where the container's own hard limit is lower already,
 /// that one stays: it is stricter.
 pub fn set(limit: Rlimit) -> io::Result<()> {
-    let (resource, value) = match limit {
-        Rlimit::Data(value) => (Resource::RLIMIT_DATA, value),
-        Rlimit::Stack(value) => (Resource::RLIMIT_STACK, value),
-        Rlimit::CpuSeconds(value) => (Resource::RLIMIT_CPU, value),
-        Rlimit::FileSize(value) => (Resource::RLIMIT_FSIZE, value),
-        Rlimit::OpenFiles(value) => (Resource::RLIMIT_NOFILE, value),
-        Rlimit::Processes(value) => (Resource::RLIMIT_NPROC, value),
-        Rlimit::Core(value) => (Resource::RLIMIT_CORE, value),
-        Rlimit::LockedMemory(value) => (Resource::RLIMIT_MEMLOCK, value),
-        Rlimit::PendingSignals(value) => (Resource::RLIMIT_SIGPENDING, value),
-        Rlimit::MessageQueues(value) => (Resource::RLIMIT_MSGQUEUE, value),
-    };
+    let (resource, value) = limit.resource();
     let (_, hard) = getrlimit(resource)?;
     let value = value.min(hard);
     Ok(setrlimit(resource, value, value)?)

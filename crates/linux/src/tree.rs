@@ -51,6 +51,16 @@ pub fn is_linked(dir: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(nix::sys::stat::fstat(dir)?.st_nlink > 0)
 }
 
+/// Whether nothing is in the directory. Reads no more than its first few names.
+pub fn is_empty(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    for entry in list(dir)?.iter().take(3) {
+        if !is_dot(entry?.file_name()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes the directory `name` in `parent` with mode 0700. `AlreadyExists` is the caller's to judge.
 pub fn make_dir_beneath(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     require_single_name(name)?;

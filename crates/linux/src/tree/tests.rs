@@ -280,3 +280,20 @@ fn the_writability_probe_leaves_nothing() {
     probe_writable(tree.as_fd(), OsStr::new("probe")).unwrap();
     assert_eq!(fs::read_dir(scene.tree()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_directory_is_empty_when_it_has_no_entry_of_any_kind() {
+    let scene = scene();
+    let tree = open_dir(&scene.tree()).unwrap();
+    assert!(is_empty(tree.as_fd()).unwrap());
+    for make in [
+        |path: &Path| fs::write(path, "").unwrap(),
+        |path: &Path| fs::create_dir(path).unwrap(),
+        |path: &Path| symlink("nowhere", path).unwrap(),
+    ] {
+        let entry = scene.tree().join(".hidden");
+        make(&entry);
+        assert!(!is_empty(tree.as_fd()).unwrap());
+        fs::remove_file(&entry).or_else(|_| fs::remove_dir(&entry)).unwrap();
+    }
+}
