@@ -61,7 +61,7 @@ fn examine(report: &Report, announced: usize) {
             let again = well_formed(value.clone()).expect("it is JSON");
             assert_eq!(again.get(), text, "what is well-formed stays as it is");
         }
-        Report::Ready | Report::Started | Report::Error { .. } => {}
+        Report::Ready | Report::Started | Report::Error { .. } | Report::Exit { .. } => {}
     }
 }
 
@@ -79,6 +79,7 @@ fn job(frame: &[u8]) {
         timeout_ms: 1.0,
         max_result_bytes: MAX_RESULT_BYTES,
         memory_bytes: 1,
+        may_rest: false,
     })
     .expect("what was read can be written");
     let again = read_job(written.as_slice()).expect("what was written can be read");

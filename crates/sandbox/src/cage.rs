@@ -1,21 +1,26 @@
-//! The processes of one sandbox, from the daemon's side: bubblewrap outside, and the init of the pid namespace inside.
+//! The processes of one sandbox, from the daemon's side: the init of its pid namespace, and bubblewrap outside.
 //!
 //! ```text
 //! Adopted (bubblewrap runs) ── adopt_init ──► Whole (init known) ── kill / by itself ──► Over (init gone) ── reaped
+//!                     forked (no bubblewrap) ──►┘
 //! ```
 //!
 //! Killing init kills every process of the sandbox, in the kernel, whatever they do. bubblewrap ends when init has, and is
-//! this daemon's child, so it must be reaped. Dropping a cage at any point kills it and leaves the reaping to a task.
+//! this daemon's child, so it must be reaped; where a fork server made the sandbox, init is that server's child, and it reaps.
+//! Dropping a cage at any point kills it and leaves the reaping to a task.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use linux::children::Child;
 use linux::pidfd::{ChildUsage, PidFd};
 
 use crate::cgroup::{Charged, Leaf};
+use crate::fork_server::ForkServer;
 use crate::limits::Limits;
 use crate::runtimes::Rlimits;
+use crate::usage::Resting;
 
 /// The kernel takes milliseconds to end a pid namespace; longer means a process stuck in a device or file system.
 const DEATH_DEADLINE: Duration = Duration::from_secs(10);
@@ -23,6 +28,8 @@ const DEATH_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Cage {
     bwrap: Option<Bwrap>,
+    /// Who made it instead: its end is the sandbox's, too.
+    server: Option<Arc<ForkServer>>,
     init: Option<PidFd>,
     /// Removed when everything above is over.
     leaf: Option<Leaf>,
@@ -31,9 +38,29 @@ pub struct Cage {
 /// What the kernel says of a sandbox that is over.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Account {
-    pub(crate) usage: ChildUsage,
+    /// `None` where no bubblewrap counted it.
+    pub(crate) usage: Option<ChildUsage>,
     /// `None` where the run had no cgroup.
     pub(crate) charged: Option<Charged>,
+}
+
+/// A sandbox whose program has stopped for good: all that is to be done is to free what it holds. Dropping it does that, too.
+#[derive(Debug)]
+pub struct Remains {
+    cage: Cage,
+    resting: Resting,
+}
+
+impl Remains {
+    /// Nothing in it has run since it was seen at rest.
+    pub fn rests(&self) -> bool {
+        self.resting.is_true()
+    }
+
+    /// Kills it, and waits until the kernel is done with it.
+    pub async fn end(self) {
+        self.cage.destroy().await;
+    }
 }
 
 #[derive(Debug)]
@@ -45,10 +72,19 @@ struct Bwrap {
 impl Cage {
     pub(crate) fn adopt(child: Child) -> io::Result<Self> {
         let fd = PidFd::open(child.pid())?;
-        Ok(Self { bwrap: Some(Bwrap { child, fd }), init: None, leaf: None })
+        Ok(Self { bwrap: Some(Bwrap { child, fd }), server: None, init: None, leaf: None })
     }
 
-    /// Takes over the cgroup that bubblewrap was born in.
+    /// One that a fork server made.
+    pub(crate) fn forked(server: Arc<ForkServer>, init: PidFd) -> Self {
+        Self { bwrap: None, server: Some(server), init: Some(init), leaf: None }
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Takes over the cgroup that its first process is in.
     pub(crate) fn keep(&mut self, leaf: Leaf) {
         self.leaf = Some(leaf);
     }
@@ -64,9 +100,10 @@ impl Cage {
         self.leaf.as_mut().map_or(Ok(()), |leaf| leaf.limit(limits.memory, rlimits.processes))
     }
 
-    /// Neither bubblewrap nor the sandbox's init, where it is known, has ended.
+    /// Neither bubblewrap nor the fork server that made it, nor the sandbox's init, where it is known, has ended.
     pub(crate) fn is_alive(&self) -> bool {
-        self.bwrap.as_ref().is_some_and(|bwrap| !bwrap.fd.has_ended())
+        self.bwrap.as_ref().is_none_or(|bwrap| !bwrap.fd.has_ended())
+            && self.server.as_ref().is_none_or(|server| server.is_alive())
             && self.init.as_ref().is_none_or(|init| !init.has_ended())
     }
 
@@ -124,19 +161,24 @@ impl Cage {
         });
         match waited.await {
             Ok(Ok(())) => {
-                let bwrap = self.bwrap.take()?;
-                // Where this daemon is process 1, the sandbox's init became its child when bubblewrap ended before it.
+                // Where this daemon is process 1, the sandbox's init became its child when its parent ended before it.
                 if let Some(init) = self.init.take() {
                     init.reap_if_ours();
                 }
                 let charged = self.charged();
-                bwrap.child.reap().ok().map(|(_, usage)| Account { usage, charged })
+                let reaped = self.bwrap.take().map(|bwrap| bwrap.child.reap()).transpose().ok()?;
+                Some(Account { usage: reaped.map(|(_, usage)| usage), charged })
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::error!(error = "processes of a sandbox did not end", "cleanup_failed");
                 None
             }
         }
+    }
+
+    /// Leaves its end to whoever has time for it.
+    pub(crate) fn leave(self, resting: Resting) -> Remains {
+        Remains { cage: self, resting }
     }
 
     /// Kills and reaps.
@@ -150,16 +192,22 @@ impl Cage {
 
 impl Drop for Cage {
     fn drop(&mut self) {
-        let Some(bwrap) = self.bwrap.take() else { return };
-        let (init, leaf) = (self.init.take(), self.leaf.take());
-        let killed = init.as_ref().map_or(Ok(()), PidFd::kill).and(bwrap.fd.kill());
+        let (bwrap, init) = (self.bwrap.take(), self.init.take());
+        if bwrap.is_none() && init.is_none() {
+            return;
+        }
+        let (server, leaf) = (self.server.take(), self.leaf.take());
+        let killed = init.as_ref().map_or(Ok(()), PidFd::kill);
+        let killed = killed.and(bwrap.as_ref().map_or(Ok(()), |bwrap| bwrap.fd.kill()));
         if let Err(error) = killed {
             tracing::error!(%error, "cleanup_failed");
         }
         // Outside a runtime (the daemon is exiting) nobody is left to collect it, and nobody needs to.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if bwrap.fd.ended().await.is_ok() {
+                if let Some(bwrap) = bwrap
+                    && bwrap.fd.ended().await.is_ok()
+                {
                     drop(bwrap.child.reap());
                 }
                 if let Some(init) = init
@@ -167,7 +215,7 @@ impl Drop for Cage {
                 {
                     init.reap_if_ours();
                 }
-                drop(leaf);
+                drop((leaf, server));
             });
         }
     }

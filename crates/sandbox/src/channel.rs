@@ -35,6 +35,7 @@ pub struct JobFrame<'a> {
     pub timeout_ms: f64,
     pub max_result_bytes: usize,
     pub memory_bytes: u64,
+    pub may_rest: bool,
 }
 
 /// Frame 2, as a runner written in Rust reads it.
@@ -46,13 +47,14 @@ pub struct ReceivedJob {
     pub files: Vec<InputFile>,
 }
 
-/// Frames 1, 3 and 4.
+/// Frames 1, 3, 4 and 5.
 #[derive(Debug)]
 pub enum Report {
     Ready,
     Started,
     Result { value: Box<RawValue> },
     Error { kind: ErrorKind, limit: Option<InnerLimit> },
+    Exit { code: u8 },
 }
 
 /// A report as it is written. One flat struct, because serde buffers tagged enums and would lose the raw text of `value`.
@@ -65,6 +67,8 @@ pub struct ReportFrame {
     kind: Option<ErrorKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<InnerLimit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -75,6 +79,7 @@ enum ReportType {
     Started,
     Result,
     Error,
+    Exit,
 }
 
 impl ReportFrame {
@@ -102,6 +107,9 @@ impl ReportFrame {
             ReportType::Error => Report::Error {
                 kind: self.kind.ok_or_else(|| io::Error::other("an error frame without a kind"))?,
                 limit: self.limit,
+            },
+            ReportType::Exit => Report::Exit {
+                code: self.code.ok_or_else(|| io::Error::other("an exit frame without a code"))?,
             },
         })
     }
@@ -259,6 +267,25 @@ mod tests {
                 panic!("not a result");
             };
             assert_eq!(got.get(), value);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_exit_has_a_code_that_a_process_can_have() {
+        for (text, expected) in [
+            (r#"{"type":"exit","code":0}"#, Some(0)),
+            (r#"{"type":"exit","code":255}"#, Some(255)),
+            (r#"{"type":"exit","code":256}"#, None),
+            (r#"{"type":"exit","code":-1}"#, None),
+            (r#"{"type":"exit"}"#, None),
+        ] {
+            let bytes = encode(&raw(text)).unwrap();
+            let read = read_report(&mut bytes.as_slice()).await.ok().flatten();
+            assert_eq!(
+                read.map(|report| matches!(report, Report::Exit { code } if Some(code) == expected)),
+                expected.map(|_| true),
+                "{text}"
+            );
         }
     }
 

@@ -9,6 +9,7 @@ use linux::spawn::Spawner;
 
 use crate::bwrap::obstacle::Obstacle;
 use crate::cgroup::{Cgroups, Unavailable};
+use crate::fork_server::ForkServers;
 use crate::limits::Bytes;
 use crate::program::Language;
 use crate::runtimes::Runtime;
@@ -96,6 +97,7 @@ pub struct Host {
     pub cgroups: Option<Cgroups>,
     pub languages: Vec<Installed>,
     pub standbys: Standbys,
+    pub forks: ForkServers,
     /// What could not be had, and is not needed.
     pub shortfalls: Vec<Shortfall>,
 }

@@ -14,12 +14,12 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use linux::pidfd::WaitStatus;
-use linux::rlimits::Rlimit;
+use linux::pidfd::{Change, ChildUsage, WaitStatus};
 use linux::{fds, identity, pidfd, rlimits, spawn};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ use crate::program::Language;
 use crate::runtimes::{Rlimits, shell};
 use crate::self_test;
 
+/// A program may stop itself, and a child of it have it go on, as often as it likes. The daemon hears of so many.
+const MOST_STOPS: usize = 100;
+
 /// Sandboxed programs yield to the daemon: its heartbeats and answers come first.
 const NICE: i32 = 10;
 
@@ -35,7 +38,8 @@ const NICE: i32 = 10;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
     pub start: Start,
-    pub rlimits: Rlimits,
+    /// `None`: it is held by those it was started with, or is to hold itself.
+    pub rlimits: Option<Rlimits>,
     pub job_fd: RawFd,
     pub report_fd: RawFd,
     pub status_fd: RawFd,
@@ -48,23 +52,91 @@ pub enum Start {
         interpreter: PathBuf,
         arguments: Vec<String>,
     },
+    /// A runtime that runs nobody's code, but makes sandboxes of copies of itself: see `fork_server`. What holds a program it does
+    /// to the copies.
+    ForkServer {
+        interpreter: PathBuf,
+        arguments: Vec<String>,
+        control_fd: RawFd,
+    },
     /// Look around instead: see `self_test.rs`.
     SelfTest,
 }
 
-/// What the launcher writes to its status descriptor, once.
+impl Start {
+    /// A descriptor that it needs besides those of every sandbox.
+    fn own_fd(&self) -> Option<RawFd> {
+        match self {
+            Self::ForkServer { control_fd, .. } => Some(*control_fd),
+            Self::Runtime { .. } | Self::SelfTest => None,
+        }
+    }
+}
+
+/// What the launcher writes to its status descriptor: how it ended, once, and before that when it stopped.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Verdict {
+    /// A signal has stopped the runtime, all of it.
+    Stopped(Spent),
     /// The runtime ended by itself, or was killed from inside.
-    Ended { end: End, cpu_us: u64, max_resident: u64 },
+    Ended { end: End, spent: Spent },
     /// It was never started.
     Failed { stage: String, error: String },
+}
+
+/// What the runtime used, with all that it waited for.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Spent {
+    pub cpu_us: u64,
+    pub max_resident: u64,
+    /// Of everything that was waited for, where no bubblewrap counts it.
+    pub blocks_read: u64,
+    pub blocks_written: u64,
+}
+
+impl Spent {
+    pub const fn cpu(&self) -> Duration {
+        Duration::from_micros(self.cpu_us)
+    }
+}
+
+impl From<ChildUsage> for Spent {
+    fn from(usage: ChildUsage) -> Self {
+        Self {
+            cpu_us: u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX),
+            max_resident: usage.max_resident,
+            blocks_read: usage.blocks_read,
+            blocks_written: usage.blocks_written,
+        }
+    }
+}
+
+impl Verdict {
+    fn exited(code: i32) -> Self {
+        Self::Ended { end: End::Exited(code), spent: Spent::default() }
+    }
+
+    fn tell(&self, to: &mut File) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        to.write_all(&line)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     Exited(i32),
     Signaled(i32),
+}
+
+impl End {
+    /// As an exit status, where a signal n is 128 + n.
+    pub const fn folded(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
 }
 
 /// Is this process the launcher rather than the daemon?
@@ -77,7 +149,9 @@ pub fn main() -> ExitCode {
     match read_order() {
         Ok(order) => {
             let status_fd = order.status_fd;
-            let code = fds::close_all_except(&[order.job_fd, order.report_fd, status_fd])
+            let keep: Vec<RawFd> =
+                [order.job_fd, order.report_fd, status_fd].into_iter().chain(order.start.own_fd()).collect();
+            let code = fds::close_all_except(&keep)
                 .and_then(|()| fds::adopt(status_fd).map(File::from))
                 .map(|status| supervise(order, status));
             code.unwrap_or(ExitCode::FAILURE)
@@ -93,19 +167,14 @@ fn read_order() -> io::Result<Order> {
 }
 
 fn supervise(order: Order, mut status: File) -> ExitCode {
-    let verdict = run(order).unwrap_or_else(|Failure { stage, error }| Verdict::Failed {
+    let verdict = run(order, &mut status).unwrap_or_else(|Failure { stage, error }| Verdict::Failed {
         stage: stage.to_owned(),
         error: error.to_string(),
     });
     // The daemon may be gone; then nobody is left to be told.
-    let told =
-        serde_json::to_vec(&verdict).map_err(io::Error::other).and_then(|line| status.write_all(&line));
-    match (verdict, told) {
-        (Verdict::Ended { end: End::Exited(code), .. }, Ok(())) => ExitCode::from(code.to_le_bytes()[0]),
-        (Verdict::Ended { end: End::Signaled(signal), .. }, Ok(())) => {
-            ExitCode::from((128 + signal).to_le_bytes()[0])
-        }
-        (Verdict::Failed { .. }, _) | (_, Err(_)) => ExitCode::FAILURE,
+    match (verdict.tell(&mut status), verdict) {
+        (Ok(()), Verdict::Ended { end, .. }) => ExitCode::from(end.folded().to_le_bytes()[0]),
+        (_, Verdict::Stopped(_) | Verdict::Failed { .. }) | (Err(_), _) => ExitCode::FAILURE,
     }
 }
 
@@ -118,10 +187,12 @@ fn at(stage: &'static str) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure { stage, error }
 }
 
-fn run(order: Order) -> Result<Verdict, Failure> {
+fn run(order: Order, status: &mut File) -> Result<Verdict, Failure> {
     rlimits::set_nice(NICE).map_err(at("nice"))?;
     identity::set_umask(0o022);
-    set_limits(&order.rlimits)?;
+    if let Some(rlimits) = &order.rlimits {
+        set_limits(rlimits)?;
+    }
     identity::hide_memory().map_err(at("hide memory"))?;
     identity::block_signals().map_err(at("block signals"))?;
     let job = fds::adopt(order.job_fd).map_err(at("job descriptor"))?;
@@ -130,7 +201,7 @@ fn run(order: Order) -> Result<Verdict, Failure> {
     let runtime = match order.start {
         Start::SelfTest => {
             self_test::report(job, report).map_err(at("self test"))?;
-            return Ok(Verdict::Ended { end: End::Exited(0), cpu_us: 0, max_resident: 0 });
+            return Ok(Verdict::exited(0));
         }
         Start::Runtime { language: Language::Shell, interpreter, .. } => {
             let mut report = File::from(report);
@@ -141,40 +212,45 @@ fn run(order: Order) -> Result<Verdict, Failure> {
                         .map_err(at("start the interpreter"))?
                 }
                 shell::Script::Refused => {
-                    return Ok(Verdict::Ended { end: End::Exited(1), cpu_us: 0, max_resident: 0 });
+                    return Ok(Verdict::exited(1));
                 }
             }
         }
         Start::Runtime { language: Language::Python | Language::Javascript, interpreter, arguments } => {
-            let numbers = [&job, &report].map(spawn::number);
-            let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).chain(numbers).collect();
-            spawn::spawn_runtime(&interpreter, &arguments, &[job, report], None)
-                .map_err(at("start the interpreter"))?
+            boot(&interpreter, arguments, [job, report])?
+        }
+        Start::ForkServer { interpreter, arguments, control_fd } => {
+            drop(job);
+            let control = fds::adopt(control_fd).map_err(at("control descriptor"))?;
+            boot(&interpreter, arguments, [control, report])?
         }
     };
-    let (status, usage) = pidfd::reap(runtime).map_err(at("wait"))?;
-    Ok(Verdict::Ended {
-        end: match status {
-            WaitStatus::Exited(code) => End::Exited(code),
-            WaitStatus::Signaled(signal) => End::Signaled(signal),
-        },
-        cpu_us: u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX),
-        max_resident: usage.max_resident,
-    })
+    for _stop in 0..MOST_STOPS {
+        match pidfd::next_change(runtime).map_err(at("wait"))? {
+            // Whoever is gone need not hear it.
+            (Change::Stopped, usage) => drop(Verdict::Stopped(usage.into()).tell(status)),
+            (Change::Ended(end), usage) => return Ok(ended(end, usage)),
+        }
+    }
+    let (end, usage) = pidfd::reap(runtime).map_err(at("wait"))?;
+    Ok(ended(end, usage))
+}
+
+fn ended(end: WaitStatus, usage: ChildUsage) -> Verdict {
+    let end = match end {
+        WaitStatus::Exited(code) => End::Exited(code),
+        WaitStatus::Signaled(signal) => End::Signaled(signal),
+    };
+    Verdict::Ended { end, spent: usage.into() }
+}
+
+/// The runtime is told the numbers of the two descriptors it gets.
+fn boot(interpreter: &Path, arguments: Vec<String>, inherited: [OwnedFd; 2]) -> Result<u32, Failure> {
+    let numbers = inherited.each_ref().map(spawn::number);
+    let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).chain(numbers).collect();
+    spawn::spawn_runtime(interpreter, &arguments, &inherited, None).map_err(at("start the interpreter"))
 }
 
 fn set_limits(limits: &Rlimits) -> Result<(), Failure> {
-    let set = |stage, limit| rlimits::set(limit).map_err(at(stage));
-    set("limit of core files", Rlimit::Core(1))?;
-    set("limit of the stack", Rlimit::Stack(8 << 20))?;
-    set("limit of locked memory", Rlimit::LockedMemory(64 << 10))?;
-    set("limit of pending signals", Rlimit::PendingSignals(4096))?;
-    set("limit of message queues", Rlimit::MessageQueues(800 << 10))?;
-    set("limit of file size", Rlimit::FileSize(limits.file_size))?;
-    set("limit of open files", Rlimit::OpenFiles(limits.open_files))?;
-    set("limit of data", Rlimit::Data(limits.data))?;
-    if let Some(seconds) = limits.cpu_seconds {
-        set("limit of CPU time", Rlimit::CpuSeconds(seconds))?;
-    }
-    set("limit of processes", Rlimit::Processes(limits.processes))
+    limits.all().into_iter().try_for_each(|(name, limit)| rlimits::set(limit).map_err(at(name)))
 }

@@ -5,7 +5,7 @@
 //! ```text
 //!  Host::probe      plan()          prepare()              start()              finish()         judge()
 //!  what this   ──►  the policy ──►  namespaces, mounts, ─► job handed over, ──► everything ──►  Outcome
-//!  host can do      as data         runtime booted         program runs         dead, reaped
+//!  host can do      as data         runtime booted         program runs         dead, or at rest
 //!                                   = Prepared             = Running            = Finished
 //! ```
 //!
@@ -35,6 +35,7 @@ pub mod cage;
 mod wires;
 pub mod standby;
 pub mod prepare;
+pub mod fork_server;
 pub mod news;
 pub mod capture;
 pub mod usage;

@@ -186,11 +186,7 @@ fn judge_leftovers(facts: &ExitFacts) -> Option<Outcome> {
 /// The launcher can tell exit from signal, but speaks from inside: believed where bubblewrap's word agrees.
 fn how_it_ended(facts: &ExitFacts) -> Option<End> {
     let code = facts.exit_code?;
-    let folded = |end: End| match end {
-        End::Exited(code) => code,
-        End::Signaled(signal) => 128 + signal,
-    };
-    facts.end.filter(|end| folded(*end) == code).or(Some(match code {
+    facts.end.filter(|end| end.folded() == code).or(Some(match code {
         129..=192 => End::Signaled(code - 128),
         _ => End::Exited(code),
     }))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::host::{HostFacts, Layout, ProcView, UserNamespaces};
 use crate::limits::{Bytes, Limits};
-use crate::paths::CODE_DIR;
+use crate::paths::{CODE_DIR, LAUNCHER_PATH};
 use crate::runtimes::{Rlimits, Runtime};
 use crate::seccomp::Filter;
 
@@ -24,28 +24,44 @@ pub enum Mount {
         host: PathBuf,
         at: PathBuf,
     },
+    /// The one way in which a sandbox writes outside of itself.
+    Writable {
+        host: PathBuf,
+        at: PathBuf,
+    },
+    Directory {
+        at: PathBuf,
+    },
+    /// An empty root for others, without a size: it is closed when it is built.
+    Root {
+        at: PathBuf,
+    },
     /// This very program, which sets the limits inside and then starts the runtime.
-    Launcher,
+    Launcher {
+        at: PathBuf,
+    },
     /// A file that only exists inside.
     File {
         content: Arc<[u8]>,
-        at: String,
+        at: PathBuf,
     },
     Symlink {
         to: PathBuf,
         at: PathBuf,
     },
     Proc(ProcView),
-    Dev,
+    Dev {
+        at: PathBuf,
+    },
     Tmpfs {
         size: Bytes,
-        at: &'static str,
+        at: PathBuf,
     },
     /// The one directory that outlives the sandbox. No later step may lie under it: its content is the program's, and
     /// bubblewrap would follow its links (CVE-2026-87766).
     Workspace,
     ReadOnlyFromHere {
-        at: &'static str,
+        at: PathBuf,
     },
 }
 
@@ -136,34 +152,34 @@ fn mounts(host: &HostFacts, runtime: &Runtime, limits: &Limits) -> Vec<Mount> {
             ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
             ("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
         ]
-        .map(|(at, text)| Mount::File { content: text.as_bytes().into(), at: at.to_owned() }),
+        .map(|(at, text)| Mount::File { content: text.as_bytes().into(), at: at.into() }),
     );
     mounts.push(Mount::Proc(host.capabilities.proc));
     // bubblewrap's /dev is an unsized, writable tmpfs, and its /dev/shm a directory in it: give shm a size, close the rest.
     mounts.extend([
-        Mount::Dev,
-        Mount::Tmpfs { size: limits.tmp, at: "/dev/shm" },
-        Mount::ReadOnlyFromHere { at: "/dev" },
-        Mount::Tmpfs { size: limits.tmp, at: "/tmp" },
+        Mount::Dev { at: "/dev".into() },
+        Mount::Tmpfs { size: limits.tmp, at: "/dev/shm".into() },
+        Mount::ReadOnlyFromHere { at: "/dev".into() },
+        Mount::Tmpfs { size: limits.tmp, at: "/tmp".into() },
         Mount::Symlink { to: "../tmp".into(), at: "/var/tmp".into() },
-        Mount::Launcher,
+        Mount::Launcher { at: LAUNCHER_PATH.into() },
     ]);
     mounts.extend(
         runtime
             .runner
             .iter()
-            .map(|runner| Mount::File { content: Arc::clone(&runner.content), at: runner.path() }),
+            .map(|runner| Mount::File { content: Arc::clone(&runner.content), at: runner.path().into() }),
     );
     mounts.extend([
         Mount::Tmpfs {
             // The code as a file and, for a shell script, the event: no larger than the request they came in,
             // and a page or two for being files.
             size: Bytes(host.largest_job.0 + Bytes::mib(1).0),
-            at: CODE_DIR,
+            at: CODE_DIR.into(),
         },
         Mount::Workspace,
         // Last: the root itself is an unsized tmpfs. Not recursive, so the sized ones above stay writable.
-        Mount::ReadOnlyFromHere { at: "/" },
+        Mount::ReadOnlyFromHere { at: "/".into() },
     ]);
     mounts
 }
@@ -181,4 +197,4 @@ fn environment(runtime: &Runtime) -> Vec<(&'static str, String)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! bubblewrap waits ── arguments ── namespaces, mounts ── launcher ── runtime boots ── `ready`  ══ Prepared
-//!  (`standby.rs`)       │                 │                 │             │
-//!        └──────────────┴──── PrepareError {stage} ─────────┴─────────────┘     everything killed and reaped
+//!  (`standby.rs`)       │                 │                 │             │                          ▲
+//!        └──────────────┴──── PrepareError {stage} ─────────┴─────────────┘                          │
+//!                                    everything killed and reaped              a copy of a fork server, where one
+//!                                                                              serves the language (`fork_server/`)
 //! ```
 //!
 //! Nothing of a job but its limits is known here: a [`Prepared`] can be made before anybody asks for it.
@@ -13,6 +15,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
+
+use tokio::time::error::Elapsed;
 
 use crate::bwrap::obstacle::Obstacle;
 use crate::bwrap::{status, stderr};
@@ -27,11 +31,11 @@ use crate::paths::WORKSPACE_PATH;
 use crate::plan::{self, SandboxPlan};
 use crate::runtimes::Runtime;
 use crate::standby::Standby;
-use crate::usage::{Measured, Sampler};
-use crate::wires::{Wires, read_verdict};
+use crate::usage::{FirstChild, Measured, Sampler};
+use crate::wires::Wires;
 
 /// Booting takes milliseconds; on a machine that is stuck this is when we say so.
-const BOOT_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const BOOT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A sandbox whose runtime has booted and waits for its one job. Dropping it destroys the sandbox.
 #[derive(Debug)]
@@ -51,6 +55,16 @@ impl Prepared {
     /// It still waits for its job.
     pub fn is_alive(&self) -> bool {
         self.cage.is_alive()
+    }
+
+    /// Made of a copy of a fork server, rather than built by bubblewrap.
+    pub fn is_forked(&self) -> bool {
+        self.cage.is_forked()
+    }
+
+    /// Those it has while it waits, the runtime last.
+    pub(crate) fn processes(&self) -> &[u32] {
+        self.sampler.at_boot()
     }
 
     /// What it holds while it waits, about: what it shares with others counts as its own.
@@ -129,12 +143,17 @@ impl PrepareError {
 }
 
 /// Boots `runtime` in a new sandbox over `workspace`.
+///
+/// What a fork server makes is held by the same plan. One that fails to is replaced, and this sandbox built by bubblewrap.
 pub async fn prepare(
     host: &Host,
     runtime: &Runtime,
     limits: &Limits,
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
+    if let Some(forked) = host.fork(runtime, limits, workspace).await {
+        return Ok(forked);
+    }
     let plan = plan::plan(&host.facts, runtime, limits);
     let start = Start::Runtime {
         language: runtime.language,
@@ -151,7 +170,18 @@ pub(crate) async fn boot(
     limits: &Limits,
     workspace: &OwnedFd,
 ) -> Result<Prepared, PrepareError> {
-    let Standby { mut cage, mut wires, outputs, unwritten } = host.begun(plan).await?;
+    finish(host.begun(plan).await?, plan, start, limits, Some(workspace)).await
+}
+
+/// Has what was begun built, and booted.
+pub(crate) async fn finish(
+    standby: Standby,
+    plan: &SandboxPlan,
+    start: Start,
+    limits: &Limits,
+    workspace: Option<&OwnedFd>,
+) -> Result<Prepared, PrepareError> {
+    let Standby { mut cage, mut wires, outputs, unwritten } = standby;
     let news = News::new();
     let stdout = Capture::start(outputs.stdout, limits.output, news.clone())
         .map_err(PrepareError::io(Stage::Spawn, "stdout"))?;
@@ -167,20 +197,35 @@ pub(crate) async fn boot(
         // While it is being built: nothing of the caller's runs yet.
         cage.limit(limits, &plan.rlimits)
             .map_err(PrepareError::io(Stage::Cgroup, "cannot limit its cgroup"))?;
-        let init = wait_for_ready(&mut cage, &mut wires).await?;
-        if is_mounted(workspace, init).map_err(|_gone| NotReady::At(Stage::Boot))? {
-            Ok(init)
-        } else {
-            let what = "another directory was put in the workspace's place while it was mounted".to_owned();
-            Err(PrepareError::new(Stage::Namespaces, what).into())
-        }
+        let init = wait_for_init(&mut cage, &mut wires).await?;
+        wait_for_ready(&mut wires, init, workspace).await?;
+        Ok(init)
     })
     .await;
+    let booted = booted.map(|booted| booted.map(|init| Sampler::new(init, FirstChild::Launcher)));
+    conclude(booted, Booting { cage, wires, stdout, stderr, news }, limits).await
+}
+
+/// A sandbox on its way to be [`Prepared`].
+pub(crate) struct Booting {
+    pub(crate) cage: Cage,
+    pub(crate) wires: Wires,
+    pub(crate) stdout: Capture,
+    pub(crate) stderr: Capture,
+    pub(crate) news: News,
+}
+
+/// What became of a boot. One that failed is ended, and says why.
+pub(crate) async fn conclude(
+    booted: Result<Result<Sampler, NotReady>, Elapsed>,
+    booting: Booting,
+    limits: &Limits,
+) -> Result<Prepared, PrepareError> {
+    let Booting { cage, wires, stdout, stderr, news } = booting;
     match booted {
-        Ok(Ok(init)) => {
+        Ok(Ok(sampler)) => {
             stdout.mark_start();
             stderr.mark_start();
-            let sampler = Sampler::new(init);
             let before = Measured::starting_at(sampler.booted());
             let limits = limits.clone();
             Ok(Prepared { cage, sampler, before, wires, stdout, stderr, news, limits })
@@ -199,7 +244,7 @@ pub(crate) async fn boot(
 }
 
 /// Why a boot did not come to its end.
-enum NotReady {
+pub(crate) enum NotReady {
     /// How far it came: bubblewrap or the launcher said why.
     At(Stage),
     Because(PrepareError),
@@ -219,25 +264,47 @@ fn is_mounted(workspace: &OwnedFd, init: u32) -> io::Result<bool> {
     Ok(identity(meant) == identity(mounted))
 }
 
-/// Follows the boot.
-async fn wait_for_ready(cage: &mut Cage, wires: &mut Wires) -> Result<u32, NotReady> {
-    let Ok(Some(status::Status::Child(init))) = status::next(&mut wires.bwrap_status).await else {
+/// bubblewrap says who it is.
+async fn wait_for_init(cage: &mut Cage, wires: &mut Wires) -> Result<u32, NotReady> {
+    let said = match &mut wires.bwrap_status {
+        Some(bwrap_status) => status::next(bwrap_status).await,
+        None => Ok(None),
+    };
+    let Ok(Some(status::Status::Child(init))) = said else {
         return Err(NotReady::At(Stage::Namespaces));
     };
     cage.adopt_init(init).map_err(|_gone| NotReady::At(Stage::Namespaces))?;
+    Ok(init)
+}
+
+/// Follows the boot to its end, in the sandbox of this init.
+pub(crate) async fn wait_for_ready(
+    wires: &mut Wires,
+    init: u32,
+    workspace: Option<&OwnedFd>,
+) -> Result<(), NotReady> {
     match channel::read_report(&mut wires.report).await {
-        Ok(Some(Report::Ready)) => Ok(init),
-        Ok(Some(Report::Started | Report::Result { .. } | Report::Error { .. }) | None) | Err(_) => {
-            Err(NotReady::At(Stage::Boot))
+        Ok(Some(Report::Ready)) => {}
+        Ok(
+            Some(Report::Started | Report::Result { .. } | Report::Error { .. } | Report::Exit { .. }) | None,
+        )
+        | Err(_) => {
+            return Err(NotReady::At(Stage::Boot));
         }
     }
+    let Some(workspace) = workspace else { return Ok(()) };
+    if is_mounted(workspace, init).map_err(|_gone| NotReady::At(Stage::Boot))? {
+        return Ok(());
+    }
+    let what = "another directory was put in the workspace's place while it was mounted".to_owned();
+    Err(PrepareError::new(Stage::Namespaces, what).into())
 }
 
 /// Turns a boot that failed into a sentence: the launcher knows, or bubblewrap's stderr does.
 async fn explain(stage: Stage, cage: Cage, mut wires: Wires, stderr: Capture) -> PrepareError {
     cage.destroy().await;
     let said = stderr.finish().await.text;
-    if let Some(Verdict::Failed { stage, error }) = read_verdict(&mut wires.verdict).await {
+    if let Some(Verdict::Failed { stage, error }) = wires.verdicts.last().await {
         return PrepareError::new(
             Stage::Launcher,
             format!("the launcher could not apply the {stage} ({error})"),

@@ -26,13 +26,14 @@ use crate::bwrap::obstacle::Obstacle;
 use crate::cgroup::{Cgroups, Charged, Claim, Unavailable};
 use crate::channel::{self, Report};
 use crate::facts::Reported;
+use crate::fork_server::ForkServers;
 use crate::host::{
     self, Capabilities, Host, HostFacts, Installed, Layout, MemoryKeeper, ProcView, Shortfall, UserNamespaces,
 };
 use crate::launch::Start;
 use crate::limits::{Bytes, Limits};
 use crate::plan::{self, SandboxPlan};
-use crate::prepare::{self, PrepareError};
+use crate::prepare::{self, PrepareError, Prepared};
 use crate::program::{Language, Mode, Program};
 use crate::runtimes::{COMPILE_PYTHON_RUNNER, Runtime};
 use crate::seccomp::{Arch, CompileError, Filters};
@@ -125,6 +126,7 @@ impl Host {
             cgroups: None,
             languages: Vec::new(),
             standbys: Standbys::default(),
+            forks: ForkServers::default(),
             shortfalls: Vec::new(),
         };
         host.settle_capabilities(workspace).await?;
@@ -224,26 +226,33 @@ impl Host {
         plan: &SandboxPlan,
         workspace: &OwnedFd,
     ) -> Result<Vec<String>, PrepareError> {
-        let limits = probe_limits();
-        let mut prepared = prepare::boot(self, plan, Start::SelfTest, &limits, workspace).await?;
+        let prepared = prepare::boot(self, plan, Start::SelfTest, &probe_limits(), workspace).await?;
+        Ok(self.broken(prepared, None).await)
+    }
+
+    /// What does not hold inside a sandbox that runs the self test, and comes from that process, where it comes from one.
+    pub(crate) async fn broken(&self, mut prepared: Prepared, origin: Option<u32>) -> Vec<String> {
         let report = channel::read_report(&mut prepared.wires.report).await;
         prepared.cage.destroy().await;
         let Ok(Some(Report::Result { value })) = report else {
-            return Ok(vec!["the self test gave no report".to_owned()]);
+            return vec!["the self test gave no report".to_owned()];
         };
-        Ok(match serde_json::from_str::<self_test::Observed>(value.get()) {
-            Ok(observed) => {
-                let whole = self.self_test_plan();
-                let expected = Expectations {
-                    rlimits: whole.rlimits,
-                    proc: self.facts.capabilities.proc,
-                    programs: whole.seccomp.programs.len(),
-                    memory: self.facts.capabilities.memory,
-                };
-                self_test::broken(&observed, &expected)
-            }
+        match serde_json::from_str::<self_test::Observed>(value.get()) {
+            Ok(observed) => self_test::broken(&observed, &Expectations { origin, ..self.expectations() }),
             Err(error) => vec![format!("the self test's report cannot be read: {error}")],
-        })
+        }
+    }
+
+    /// Of a sandbox with the limits of [`probe_limits`].
+    pub(crate) fn expectations(&self) -> Expectations {
+        let whole = self.self_test_plan();
+        Expectations {
+            rlimits: whole.rlimits,
+            proc: self.facts.capabilities.proc,
+            programs: whole.seccomp.programs.len(),
+            memory: self.facts.capabilities.memory,
+            origin: None,
+        }
     }
 
     /// Has each language print its version, through the same road as any program.
@@ -333,7 +342,7 @@ fn probe_program(language: Language) -> Program {
 }
 
 /// Small, and enough for any interpreter to boot.
-fn probe_limits() -> Limits {
+pub(crate) fn probe_limits() -> Limits {
     Limits {
         wall: Duration::from_secs(20),
         cpu: None,

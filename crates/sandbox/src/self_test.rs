@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant, SystemTime};
 
 use linux::refused;
@@ -36,6 +37,18 @@ const UNSHARE: &str = "unshare";
 const MEMFD: &str = "memfd_create";
 
 const WRITABLE: [&str; 4] = ["/tmp", "/dev/shm", CODE_DIR, WORKSPACE_PATH];
+
+/// Lines of `/proc/PID/status`, as the program itself sees them.
+const IDENTITY: [(&str, &str); 2] = [("Uid", "1000 1000 1000 1000"), ("Gid", "1000 1000 1000 1000")];
+
+const NO_RIGHTS: [(&str, &str); 6] = [
+    ("NoNewPrivs", "1"),
+    ("CapInh", "0000000000000000"),
+    ("CapPrm", "0000000000000000"),
+    ("CapEff", "0000000000000000"),
+    ("CapBnd", "0000000000000000"),
+    ("CapAmb", "0000000000000000"),
+];
 
 /// Tells the program to hold [`FILLED`] bytes of memory. It ends after that, if it lives.
 pub(crate) const FILL: &[u8] = b"fill";
@@ -75,6 +88,8 @@ pub struct Expectations {
     /// Of the filter.
     pub programs: usize,
     pub memory: MemoryKeeper,
+    /// A process that it must share no namespace with, besides the daemon.
+    pub origin: Option<u32>,
 }
 
 /// Looks around and says so. Runs inside.
@@ -142,23 +157,17 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         }
     };
     for name in NAMESPACES {
-        let ours = link(&format!("/proc/self/ns/{name}")).unwrap_or_default();
         let theirs = observed.namespaces.get(name);
-        must(
-            theirs.is_some_and(|theirs| *theirs != ours),
-            format!("the {name} namespace is the daemon's own"),
-        );
+        let is_own = |pid: &str| {
+            let ours = link(&format!("/proc/{pid}/ns/{name}"));
+            ours.is_ok_and(|ours| theirs.is_some_and(|theirs| *theirs != ours))
+        };
+        must(is_own("self"), format!("the {name} namespace is the daemon's own"));
+        if let Some(origin) = expected.origin {
+            must(is_own(&origin.to_string()), format!("the {name} namespace is the fork server's"));
+        }
     }
-    for (name, value) in [
-        ("Uid", "1000 1000 1000 1000"),
-        ("Gid", "1000 1000 1000 1000"),
-        ("NoNewPrivs", "1"),
-        ("CapInh", "0000000000000000"),
-        ("CapPrm", "0000000000000000"),
-        ("CapEff", "0000000000000000"),
-        ("CapBnd", "0000000000000000"),
-        ("CapAmb", "0000000000000000"),
-    ] {
+    for (name, value) in IDENTITY.into_iter().chain(NO_RIGHTS) {
         let seen = observed.status.get(name).map(|seen| words(seen)).unwrap_or_default();
         must(seen == value, format!("{name} is '{seen}' and must be '{value}'"));
     }
@@ -184,17 +193,8 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         let known = ["bin", "code", "dev", "etc", "proc", "sbin", "sbx", "tmp", "usr", "var", "workspace"];
         must(known.contains(&name.as_str()) || name.starts_with("lib"), format!("the root holds /{name}"));
     }
-    for (name, value) in [
-        ("Max processes", expected.rlimits.processes),
-        ("Max open files", expected.rlimits.open_files),
-        ("Max file size", expected.rlimits.file_size),
-        ("Max data size", expected.rlimits.data),
-    ] {
-        let held = observed.limits.get(name).is_some_and(|(soft, hard)| {
-            // Lower than asked for is stricter: the container's own limit.
-            soft == hard && soft.parse::<u64>().is_ok_and(|seen| seen <= value)
-        });
-        must(held, format!("'{name}' is not held to {value}"));
+    for (name, value) in unlimited(&observed.limits, &expected.rlimits) {
+        must(false, format!("'{name}' is not held to {value}"));
     }
     match expected.proc {
         // This process and the sandbox's init.
@@ -225,6 +225,55 @@ pub fn broken(observed: &Observed, expected: &Expectations) -> Vec<String> {
         must(holds, format!("the filter answers {call} with {seen:?} and must with {wanted}"));
     }
     broken
+}
+
+/// What does not hold for processes of a sandbox in which the runtime waits, its init first, seen from outside: executing a program,
+/// as the self test does, takes rights away by itself.
+pub(crate) fn broken_outside(processes: &[u32], expected: &Expectations) -> Vec<String> {
+    let mut broken = Vec::new();
+    for pid in processes {
+        let seen = status(&pid.to_string(), |_| true).unwrap_or_default();
+        for (name, value) in NO_RIGHTS {
+            if seen.get(name).is_none_or(|seen| seen != value) {
+                broken.push(format!("{name} of process {pid} is {:?} and must be {value}", seen.get(name)));
+            }
+        }
+        if !is_filtered(&seen, expected) {
+            broken.push(format!("process {pid} is not under the whole filter"));
+        }
+    }
+    let program = processes.last().map(|pid| format!("/proc/{pid}/limits")).unwrap_or_default();
+    let limits = fs::read_to_string(program).unwrap_or_default();
+    let limits = limits.lines().skip(1).filter_map(parse_limit).collect();
+    broken.extend(
+        unlimited(&limits, &expected.rlimits)
+            .map(|(name, value)| format!("'{name}' of the program is not held to {value}")),
+    );
+    // The kernel gives the files of a process that hides its memory to root (proc(5)).
+    let owner = processes.first().and_then(|init| fs::metadata(format!("/proc/{init}/environ")).ok());
+    if owner.is_none_or(|owner| owner.uid() == linux::identity::current().uid) {
+        broken.push("the sandbox's init does not hide its memory".to_owned());
+    }
+    broken
+}
+
+/// Which limits a process is not held to, as `/proc/PID/limits` shows them.
+fn unlimited<'a>(
+    seen: &'a BTreeMap<String, (String, String)>,
+    rlimits: &Rlimits,
+) -> impl Iterator<Item = (&'static str, u64)> + use<'a> {
+    let wanted = [
+        ("Max processes", rlimits.processes),
+        ("Max open files", rlimits.open_files),
+        ("Max file size", rlimits.file_size),
+        ("Max data size", rlimits.data),
+    ];
+    wanted.into_iter().filter(|(name, value)| {
+        !seen.get(*name).is_some_and(|(soft, hard)| {
+            // Lower than asked for is stricter: the container's own limit.
+            soft == hard && soft.parse::<u64>().is_ok_and(|seen| seen <= *value)
+        })
+    })
 }
 
 /// Under as many programs as the filter has, besides those of the container that the daemon is under itself.

@@ -12,10 +12,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use linux::children::Child;
+use linux::spawn::Spawn;
 use tokio::sync::{Notify, oneshot};
 
 use crate::cage::Cage;
@@ -23,7 +25,7 @@ use crate::cgroup::Cgroups;
 use crate::host::Host;
 use crate::plan::SandboxPlan;
 use crate::prepare::{PrepareError, Stage};
-use crate::wires::{self, Outputs, Unwritten, Wires};
+use crate::wires::{self, Needs, Outputs, Unwritten, Wires};
 
 /// How many wait. One is enough for who asks one at a time, and a second for while it is replaced.
 const WAITING: usize = 2;
@@ -62,7 +64,7 @@ impl Standbys {
     fn take(&self, plan: &SandboxPlan) -> Option<Standby> {
         let mut waiting = self.waiting();
         let taken = std::iter::from_fn(|| waiting.pop_front())
-            .find(|standby| standby.cage.is_alive() && standby.unwritten.has_files(plan.files()));
+            .find(|standby| standby.cage.is_alive() && standby.unwritten.meets(Needs::of(plan)));
         self.taken.notify_one();
         taken
     }
@@ -73,8 +75,9 @@ impl Host {
     /// fails is not said: a run that meets the same says so.
     pub async fn fill_standbys(&self) -> Result<(), PrepareError> {
         let files = self.languages.iter().map(|installed| self.plan_for(&installed.runtime).files()).max();
+        let needs = Needs { files: files.unwrap_or_default(), launchers: 1 };
         while self.standbys.waiting().len() < WAITING {
-            let standby = begin(self, files.unwrap_or_default()).await?;
+            let standby = begin(self, needs).await?;
             self.standbys.waiting().push_back(standby);
         }
         Ok(())
@@ -104,26 +107,18 @@ impl Host {
     pub(crate) async fn begun(&self, plan: &SandboxPlan) -> Result<Standby, PrepareError> {
         match self.standbys.take(plan) {
             Some(standby) => Ok(standby),
-            None => begin(self, plan.files()).await,
+            None => begin(self, Needs::of(plan)).await,
         }
     }
 }
 
-async fn begin(host: &Host, files: usize) -> Result<Standby, PrepareError> {
-    let (mut spawn, unwritten, wires, outputs) =
-        wires::lay(host, files).map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))?;
+async fn begin(host: &Host, needs: Needs) -> Result<Standby, PrepareError> {
+    let (mut spawn, unwritten, wires, outputs) = laid(host, needs)?;
     let leaf = host.cgroups.as_ref().map(Cgroups::leaf).transpose();
     let leaf = leaf.map_err(PrepareError::io(Stage::Cgroup, "cannot make a cgroup for it"))?;
     spawn.detour = host.cgroups.as_ref().zip(leaf.as_ref()).and_then(|(cgroups, leaf)| cgroups.detour(leaf));
     let born_inside = spawn.detour.is_some();
-    let (answer, spawned) = oneshot::channel::<io::Result<Child>>();
-    host.spawner.spawn(spawn, move |child| drop(answer.send(child)));
-    let child = spawned
-        .await
-        .unwrap_or_else(|_gone| Err(io::Error::other("the spawner thread is gone")))
-        .map_err(PrepareError::io(Stage::Spawn, &format!("cannot start {}", host.bwrap.display())))?;
-    let pid = child.pid();
-    let mut cage = Cage::adopt(child).map_err(PrepareError::io(Stage::Spawn, "cannot watch bubblewrap"))?;
+    let (mut cage, pid) = start(host, spawn).await?;
     match leaf {
         Some(leaf) if born_inside => cage.keep(leaf),
         // While it waits for its arguments: whatever it starts after that is in it, too.
@@ -136,6 +131,31 @@ async fn begin(host: &Host, files: usize) -> Result<Standby, PrepareError> {
     }
     die_first(&cage, pid).await.map_err(PrepareError::io(Stage::Spawn, "cannot set its OOM score"))?;
     Ok(Standby { cage, wires, outputs, unwritten })
+}
+
+/// One that serves the daemon and runs no user code: it is in the daemon's own cgroup, and dies as late as the daemon.
+/// It inherits `also`.
+pub(crate) async fn begin_server(host: &Host, needs: Needs, also: OwnedFd) -> Result<Standby, PrepareError> {
+    let (mut spawn, unwritten, wires, outputs) = laid(host, needs)?;
+    spawn.inherit.push(also);
+    let (cage, _pid) = start(host, spawn).await?;
+    Ok(Standby { cage, wires, outputs, unwritten })
+}
+
+fn laid(host: &Host, needs: Needs) -> Result<(Spawn, Unwritten, Wires, Outputs), PrepareError> {
+    wires::lay(host, needs).map_err(PrepareError::io(Stage::Spawn, "cannot make its pipes"))
+}
+
+async fn start(host: &Host, spawn: Spawn) -> Result<(Cage, u32), PrepareError> {
+    let (answer, spawned) = oneshot::channel::<io::Result<Child>>();
+    host.spawner.spawn(spawn, move |child| drop(answer.send(child)));
+    let child = spawned
+        .await
+        .unwrap_or_else(|_gone| Err(io::Error::other("the spawner thread is gone")))
+        .map_err(PrepareError::io(Stage::Spawn, &format!("cannot start {}", host.bwrap.display())))?;
+    let pid = child.pid();
+    let cage = Cage::adopt(child).map_err(PrepareError::io(Stage::Spawn, "cannot watch bubblewrap"))?;
+    Ok((cage, pid))
 }
 
 /// Everything in the sandbox inherits the score. Set from outside, because inside `/proc` may be read-only.

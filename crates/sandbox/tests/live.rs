@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use sandbox::capture::piece::Then;
 use sandbox::channel;
 use sandbox::host::Host;
-use sandbox::limits::{Bytes, Limits};
+use sandbox::limits::Bytes;
 use sandbox::live::{Live, Stream};
 use sandbox::prepare;
 use sandbox::program::{Language, Mode, Program};
 use sandbox::runtimes::Runtime;
 use sandbox::stop::{self, Stop};
 
-use support::Verdicts;
+use support::{Verdicts, limits};
 
 /// Says something on both streams, holds 32 MiB, burns CPU until it is told to let go of them, and then sleeps for good.
 const PROGRAM: &str = r#"
@@ -168,18 +168,5 @@ fn program(code: &str) -> Program {
         stdin: String::new(),
         env: Default::default(),
         files: Vec::new(),
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        wall: Duration::from_secs(60),
-        cpu: None,
-        memory: Bytes::mib(256),
-        processes: 32,
-        open_files: 256,
-        file_size: Bytes::mib(1),
-        tmp: Bytes::mib(1),
-        output: Bytes::mib(1),
     }
 }

@@ -43,12 +43,12 @@ const CASES: [Case; 17] = [
     ),
     (
         "closed root",
-        |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/" }),
+        |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/".into() }),
         "/ is writable",
     ),
     (
         "closed /dev",
-        |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/dev" }),
+        |plan| plan.mounts.retain(|mount| *mount != Mount::ReadOnlyFromHere { at: "/dev".into() }),
         "/dev is writable",
     ),
     ("clean environment", |plan| plan.env.push(("INTERNAL_API_TOKEN", "x".into())), "INTERNAL_API_TOKEN"),
@@ -69,7 +69,7 @@ const CASES: [Case; 17] = [
     (
         "writable workspace",
         |plan| {
-            let closed = Mount::ReadOnlyFromHere { at: sandbox::paths::WORKSPACE_PATH };
+            let closed = Mount::ReadOnlyFromHere { at: sandbox::paths::WORKSPACE_PATH.into() };
             plan.mounts.insert(plan.mounts.len() - 1, closed);
         },
         "/workspace is not writable",

@@ -3,11 +3,11 @@
 //! The list travels through a descriptor (`--args`), because `/proc/*/cmdline` is readable from inside; and every file from
 //! a descriptor gets one of its own, because a second reader of the same one finds it empty.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 
 use crate::host::{ProcView, UserNamespaces};
-use crate::paths::{LAUNCHER_PATH, WORKSPACE_PATH};
+use crate::paths::WORKSPACE_PATH;
 use crate::plan::{Mount, SandboxPlan};
 
 /// What the plan needs from outside: descriptors that bubblewrap has inherited, and where the workspace is.
@@ -71,41 +71,45 @@ impl Options {
         self.0.extend(words.into_iter().map(Into::into));
     }
 
-    fn bind(&mut self, option: &str, bind: Bind, at: &str) {
-        match bind {
-            Bind::Descriptor(fd) => self.push([format!("{option}-fd"), fd.to_string(), at.to_owned()]),
-            Bind::Path(path) => self.push([option.into(), path, at.into()]),
-        }
-    }
-
     fn mount(&mut self, mount: &Mount, outside: &mut impl Outside) -> std::io::Result<()> {
         match mount {
-            Mount::ReadOnly { host, at } => {
-                self.push(["--ro-bind".as_ref(), host.as_os_str(), at.as_os_str()])
-            }
+            Mount::ReadOnly { host, at } => self.push([OsStr::new("--ro-bind"), host.as_ref(), at.as_ref()]),
             Mount::ReadOnlyIfThere { host, at } => {
-                self.push(["--ro-bind-try".as_ref(), host.as_os_str(), at.as_os_str()]);
+                self.push([OsStr::new("--ro-bind-try"), host.as_ref(), at.as_ref()]);
             }
-            Mount::Launcher => {
-                let launcher = outside.launcher()?;
-                self.bind("--ro-bind", launcher, LAUNCHER_PATH);
-            }
+            Mount::Writable { host, at } => self.push([OsStr::new("--bind"), host.as_ref(), at.as_ref()]),
+            Mount::Directory { at } => self.push([OsStr::new("--dir"), at.as_ref()]),
+            Mount::Root { at } => self.push([OsStr::new("--tmpfs"), at.as_ref()]),
+            Mount::Launcher { at } => match outside.launcher()? {
+                Bind::Descriptor(fd) => {
+                    self.push([OsStr::new("--ro-bind-fd"), fd.to_string().as_ref(), at.as_ref()]);
+                }
+                Bind::Path(path) => self.push([OsStr::new("--ro-bind"), &path, at.as_ref()]),
+            },
             Mount::File { content, at } => {
-                let fd = outside.file(content)?;
-                self.push(["--perms", "0444", "--file", &fd.to_string(), at]);
+                let fd = outside.file(content)?.to_string();
+                self.push([
+                    OsStr::new("--perms"),
+                    "0444".as_ref(),
+                    "--file".as_ref(),
+                    fd.as_ref(),
+                    at.as_ref(),
+                ]);
             }
-            Mount::Symlink { to, at } => self.push(["--symlink".as_ref(), to.as_os_str(), at.as_os_str()]),
+            Mount::Symlink { to, at } => self.push([OsStr::new("--symlink"), to.as_ref(), at.as_ref()]),
             Mount::Proc(ProcView::Private) => self.push(["--proc", "/proc"]),
             Mount::Proc(ProcView::Shared) => self.push(["--ro-bind", "/proc", "/proc"]),
-            Mount::Dev => self.push(["--dev", "/dev"]),
+            Mount::Dev { at } => self.push([OsStr::new("--dev"), at.as_ref()]),
             Mount::Tmpfs { size, at } => {
-                self.push(["--perms", "1777", "--size", &size.0.to_string(), "--tmpfs", at]);
+                let size = size.0.to_string();
+                let options = ["--perms", "1777", "--size", &size, "--tmpfs"].map(OsStr::new);
+                self.push(options.into_iter().chain([at.as_ref()]));
             }
             Mount::Workspace => {
                 let workspace = outside.workspace()?;
                 self.push(["--bind".into(), workspace, WORKSPACE_PATH.into()]);
             }
-            Mount::ReadOnlyFromHere { at } => self.push(["--remount-ro", at]),
+            Mount::ReadOnlyFromHere { at } => self.push([OsStr::new("--remount-ro"), at.as_ref()]),
         }
         Ok(())
     }

@@ -50,11 +50,13 @@ pub struct Captured {
     pub bytes_total: u64,
 }
 
-/// A stream while it is being read. The reading task ends when every writer is gone.
+/// A stream while it is being read. The reading task ends when every writer is gone, or when it is told that none writes.
 #[derive(Debug)]
 pub struct Capture {
     task: JoinHandle<()>,
     progress: Arc<Progress>,
+    /// Nobody writes any more.
+    quiet: Arc<Notify>,
 }
 
 /// What can be seen of a stream from outside while it runs.
@@ -129,6 +131,15 @@ impl Progress {
         Bytes(self.buffer().kept())
     }
 
+    fn take(&self, chunk: &[u8]) {
+        self.buffer().push(chunk);
+        let total = self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
+        if total > self.flood {
+            self.flooded.notify_one();
+        }
+        self.news.tell();
+    }
+
     /// A reader that panicked leaves at worst a chunk that is counted and not kept.
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,20 +164,31 @@ impl Capture {
         let mut pipe = pipe::Receiver::from_owned_fd(pipe)?;
         let progress = Arc::new(Progress::new(limit, news));
         let reading = Reading(Arc::clone(&progress));
+        let quiet = Arc::new(Notify::new());
+        let told = Arc::clone(&quiet);
         let task = tokio::spawn(async move {
             let seen = &reading.0;
             let mut chunk = vec![0; 64 * 1024];
-            // An error on a pipe's reading end means the same as its end: nothing more will come.
-            while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
-                seen.buffer().push(&chunk[..count]);
-                let total = seen.bytes.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-                if total > seen.flood {
-                    seen.flooded.notify_one();
-                }
-                seen.news.tell();
+            loop {
+                // An error on a pipe's reading end means the same as its end: nothing more will come.
+                let read = tokio::select! {
+                    read = pipe.read(&mut chunk) => read,
+                    // What the runtime has not noticed yet is in the pipe all the same.
+                    () = told.notified() => break,
+                };
+                let Ok(count @ 1..) = read else { return };
+                seen.take(&chunk[..count]);
+            }
+            // No more than that: should somebody write after all, they must not keep us.
+            let mut left = fds::unread(&pipe).unwrap_or(0);
+            while left > 0
+                && let Ok(count @ 1..) = fds::read_now(&pipe, &mut chunk)
+            {
+                seen.take(&chunk[..count]);
+                left = left.saturating_sub(count);
             }
         });
-        Ok(Self { task, progress })
+        Ok(Self { task, progress, quiet })
     }
 
     pub fn progress(&self) -> &Arc<Progress> {
@@ -176,6 +198,12 @@ impl Capture {
     /// From here on what is written is the program's.
     pub fn mark_start(&self) {
         self.progress.before.store(self.progress.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Reads what is there and no further. Call it once no process will write, though some may still hold the other end.
+    pub async fn drain(self) -> Captured {
+        self.quiet.notify_one();
+        self.finish().await
     }
 
     /// Waits for the end of the stream. Call it once every process that may write is dead.
@@ -255,6 +283,29 @@ mod tests {
         let finished = capture.finish().await;
         assert!(progress.has_ended());
         assert_eq!(progress.read(0, 100), piece(&finished.text, 0, 5, Then::End));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_writes_to_any_more_is_read_to_the_last_byte_though_it_stays_open() {
+        for bytes in [0, 1, 5, 150_000] {
+            let (mut writer, capture) = stream(1 << 20);
+            // Not seen by the reading task yet: this one does not wait in between.
+            writer.write_all(&vec![b'x'; bytes]).unwrap();
+            let progress = Arc::clone(capture.progress());
+            assert_eq!(capture.drain().await.text.len(), bytes);
+            assert!(progress.has_ended());
+            drop(writer);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_goes_on_writing_does_not_keep_a_stream_from_its_end() {
+        let (mut writer, capture) = stream(1 << 20);
+        writer.write_all(b"said in time").unwrap();
+        let endless = std::thread::spawn(move || while writer.write_all(&[b'x'; 4096]).is_ok() {});
+        let captured = capture.drain().await;
+        assert!(captured.text.starts_with("said in time"), "{} bytes", captured.bytes_total);
+        endless.join().unwrap();
     }
 
     #[tokio::test]

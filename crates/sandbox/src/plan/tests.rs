@@ -48,7 +48,7 @@ impl Outside for Numbered {
     }
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         wall: Duration::from_secs(30),
         cpu: Some(Duration::from_millis(1500)),
@@ -62,7 +62,7 @@ fn limits() -> Limits {
 }
 
 /// Debian 12 with everything a sandbox can have.
-fn debian() -> HostFacts {
+pub(crate) fn debian() -> HostFacts {
     let link = |at: &str, to: &str| (PathBuf::from(at), Layout::Link(to.into()));
     HostFacts {
         filters: Filters::compile(Arch::X86_64).unwrap(),
@@ -97,7 +97,7 @@ fn poor() -> HostFacts {
     }
 }
 
-fn runtime(language: Language) -> Runtime {
+pub(crate) fn runtime(language: Language) -> Runtime {
     let interpreter = match language {
         Language::Python => "/usr/bin/python3",
         Language::Javascript => "/usr/bin/node",
@@ -108,9 +108,12 @@ fn runtime(language: Language) -> Runtime {
 
 /// One option a line, the way a person would read it.
 fn written(host: &HostFacts, language: Language) -> String {
-    let plan = plan(host, &runtime(language), &limits());
-    let mut outside = Numbered { next: 10, binds_descriptors: host.capabilities.binds_descriptors };
-    let options = argv::options(&plan, &mut outside).unwrap();
+    told(&plan(host, &runtime(language), &limits()), host.capabilities.binds_descriptors)
+}
+
+pub(crate) fn told(plan: &SandboxPlan, binds_descriptors: bool) -> String {
+    let mut outside = Numbered { next: 10, binds_descriptors };
+    let options = argv::options(plan, &mut outside).unwrap();
     let words: Vec<String> = options.into_iter().map(|word: OsString| word.into_string().unwrap()).collect();
     let programs: Vec<String> = plan
         .seccomp
@@ -126,7 +129,7 @@ fn written(host: &HostFacts, language: Language) -> String {
     )
 }
 
-fn is_golden(name: &str, written: &str) {
+pub(crate) fn is_golden(name: &str, written: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, written).unwrap();
@@ -152,7 +155,7 @@ fn nothing_is_mounted_under_the_workspace_and_the_root_is_closed_last() {
     for host in [debian(), poor()] {
         for language in Language::ALL {
             let mounts = mounts(&host, &runtime(language), &limits());
-            assert_eq!(mounts.last(), Some(&Mount::ReadOnlyFromHere { at: "/" }));
+            assert_eq!(mounts.last(), Some(&Mount::ReadOnlyFromHere { at: "/".into() }));
             let workspace = mounts.iter().position(|mount| *mount == Mount::Workspace).unwrap();
             assert_eq!(workspace, mounts.len() - 2, "{mounts:?}");
         }

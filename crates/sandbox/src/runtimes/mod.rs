@@ -5,9 +5,13 @@
 
 pub mod shell;
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use linux::rlimits::Rlimit;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Bytes, Limits};
@@ -94,6 +98,20 @@ impl Runtime {
     }
 }
 
+/// The program of a fork server for Python. It imports the runner, which lies beside it.
+pub(crate) const FORK_SERVER: &str = include_str!("python/fork_server.py");
+
+/// Of the file that an interpreter is, as far as it tells one from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(u64, u64, i64, i64);
+
+impl Stamp {
+    pub fn of(interpreter: &Path) -> io::Result<Self> {
+        let file = fs::metadata(interpreter)?;
+        Ok(Self(file.dev(), file.ino(), file.ctime(), file.ctime_nsec()))
+    }
+}
+
 /// A Python program that returns the interpreter's version and its runner as base64 of a `.pyc`.
 pub const COMPILE_PYTHON_RUNNER: &str = "\
 import base64, platform, py_compile
@@ -157,5 +175,23 @@ impl Rlimits {
             open_files: limits.open_files.into(),
             processes: u64::from(limits.processes) + OUR_PROCESSES + own_threads(language),
         }
+    }
+
+    /// Every limit that a program is held to, those that are the same for all included, with a name for who has to say that it
+    /// cannot be set.
+    pub(crate) fn all(&self) -> Vec<(&'static str, Rlimit)> {
+        let mut all = vec![
+            ("limit of core files", Rlimit::Core(1)),
+            ("limit of the stack", Rlimit::Stack(8 << 20)),
+            ("limit of locked memory", Rlimit::LockedMemory(64 << 10)),
+            ("limit of pending signals", Rlimit::PendingSignals(4096)),
+            ("limit of message queues", Rlimit::MessageQueues(800 << 10)),
+            ("limit of file size", Rlimit::FileSize(self.file_size)),
+            ("limit of open files", Rlimit::OpenFiles(self.open_files)),
+            ("limit of data", Rlimit::Data(self.data)),
+        ];
+        all.extend(self.cpu_seconds.map(|seconds| ("limit of CPU time", Rlimit::CpuSeconds(seconds))));
+        all.push(("limit of processes", Rlimit::Processes(self.processes)));
+        all
     }
 }

@@ -22,6 +22,7 @@ fn expectations() -> Expectations {
         proc: ProcView::Private,
         programs: 3,
         memory: MemoryKeeper::Watcher,
+        origin: None,
     }
 }
 

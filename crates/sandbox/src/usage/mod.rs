@@ -20,7 +20,7 @@ mod sampler;
 use std::time::Duration;
 
 pub use measured::Measured;
-pub use sampler::{Sample, Sampler};
+pub use sampler::{FirstChild, Resting, Sample, Sampler};
 
 use crate::limits::Bytes;
 

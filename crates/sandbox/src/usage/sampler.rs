@@ -8,6 +8,8 @@
 //! is files in tmpfs plus what is mapped, less what of the mapped lies in those files.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -31,6 +33,12 @@ const WORTH_WEIGHING: Bytes = Bytes(16 << 20);
 /// Two processes with one and the same memory are looked at one after the other, and differ by no more.
 const TWINS: u64 = 64 << 10;
 
+/// The kernel tells of a stop a moment before the last thread is off its CPU.
+const LATE: Duration = Duration::from_millis(1);
+
+/// As the kernel says that a signal has stopped a process (proc(5)).
+const STOPPED: char = 'T';
+
 /// The sandbox at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -53,6 +61,9 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Sampler {
     init: u32,
+    first_child: FirstChild,
+    /// Init, launcher where there is one, and runtime, once it has booted. A shell's runtime starts later.
+    at_boot: Vec<u32>,
     /// Kernel ticks per second, for the times of processes that were waited for.
     ticks: u64,
     last: Option<Last>,
@@ -93,6 +104,15 @@ enum Whose {
     Programs,
 }
 
+/// What the sandbox's init started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstChild {
+    /// The launcher, whose child is the program.
+    Launcher,
+    /// The program: init is the launcher, too.
+    Program,
+}
+
 /// One process during a walk.
 struct Seen {
     pid: u32,
@@ -106,15 +126,41 @@ struct Seen {
     memory: Memory,
 }
 
+/// A process that was seen stopped, alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Resting {
+    program: u32,
+    /// Its CPU time then, without those it has waited for.
+    clock: Duration,
+}
+
+impl Resting {
+    /// An account of what it has used, taken when it stopped, says at least so much; one of an earlier stop, less.
+    pub fn is_accounted_for(&self, cpu: Duration) -> bool {
+        cpu + LATE >= self.clock
+    }
+
+    /// Since then it has not run for a nanosecond: so it has done nothing, and is still alone.
+    pub fn is_true(&self) -> bool {
+        cpu_time(self.program).is_ok_and(|now| now == self.clock)
+    }
+}
+
 impl Sampler {
-    pub fn new(init: u32) -> Self {
-        Self {
+    /// Of a sandbox that has booted, and in which nothing else has happened yet.
+    pub fn new(init: u32, first_child: FirstChild) -> Self {
+        let mut sampler = Self {
             init,
+            first_child,
+            at_boot: Vec::new(),
             ticks: procfs::ticks_per_second(),
             last: None,
             shared_then: SharedThen::new(),
             weighing: None,
-        }
+        };
+        let first_child = |pid: &u32| children(*pid).into_iter().next();
+        sampler.at_boot = std::iter::successors(Some(init), first_child).take(sampler.ours() + 1).collect();
+        sampler
     }
 
     /// Looks at everything, as far as it matters to a run with this limit. Never fails: a sandbox that is gone uses nothing.
@@ -135,17 +181,34 @@ impl Sampler {
         sample
     }
 
-    /// Init, launcher and runtime, of a sandbox in which nothing else has happened yet. A shell's runtime starts later.
-    pub fn at_boot(&self) -> Vec<u32> {
-        let first_child = |pid: &u32| children(*pid).into_iter().next();
-        std::iter::successors(Some(self.init), first_child).take(3).collect()
+    /// Init, launcher where there is one, and runtime. A shell's runtime starts later.
+    pub fn at_boot(&self) -> &[u32] {
+        &self.at_boot
+    }
+
+    /// The program's first process, if it is stopped and nothing else of the program is left.
+    pub fn at_rest(&self) -> Option<Resting> {
+        let (program, ours) = self.at_boot.split_last().filter(|(_, ours)| ours.len() == self.ours())?;
+        // Before the look: had it run after that, it would show.
+        let resting = Resting { program: *program, clock: cpu_time(*program).ok()? };
+        let next = self.at_boot.iter().skip(1);
+        let alone = ours.iter().zip(next).all(|(pid, child)| children(*pid) == [*child]);
+        (alone && is_stopped(*program) && is_childless(*program).unwrap_or(false)).then_some(resting)
+    }
+
+    /// How many processes there are before the program's first.
+    const fn ours(&self) -> usize {
+        match self.first_child {
+            FirstChild::Launcher => 2,
+            FirstChild::Program => 1,
+        }
     }
 
     /// CPU time so far, of such a sandbox. Cheaper than a sample: this is on the way of every answer.
     pub fn booted(&self) -> Sample {
         let spent: Vec<Duration> =
-            self.at_boot().into_iter().map(|pid| cpu_time(pid).unwrap_or_default()).collect();
-        let program_cpu = spent.get(2).copied().unwrap_or_default();
+            self.at_boot.iter().map(|pid| cpu_time(*pid).unwrap_or_default()).collect();
+        let program_cpu = spent.get(self.ours()).copied().unwrap_or_default();
         Sample { cpu: spent.iter().sum(), program_cpu, ..Sample::default() }
     }
 
@@ -242,7 +305,8 @@ impl Sampler {
                 continue;
             };
             // The launcher was the first child of init, and pids of one boot only grow until they wrap.
-            let launcher = (pid == self.init).then(|| children.iter().min().copied()).flatten();
+            let launched = pid == self.init && self.first_child == FirstChild::Launcher;
+            let launcher = launched.then(|| children.iter().min().copied()).flatten();
             pending.extend(children.into_iter().map(|child| {
                 let whose = if Some(child) == launcher { Whose::Ours } else { Whose::Programs };
                 (child, whose)
@@ -373,8 +437,23 @@ fn counted_twice(walked: &[Seen], beside: &Beside) -> u64 {
     twins + ended + shared.min(beside.files)
 }
 
+fn is_stopped(pid: u32) -> bool {
+    let stat = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.stat().ok());
+    stat.is_some_and(|stat| stat.state == STOPPED)
+}
+
+/// None of its threads has a child, living or dead.
+fn is_childless(pid: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        if !fs::read_to_string(thread?.path().join("children"))?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Of a process with one thread.
 fn children(pid: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

@@ -11,6 +11,7 @@
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use linux::identity::{self, Identity};
 use linux::orphans::{self, Orphans};
@@ -18,7 +19,7 @@ use linux::spawn::Spawner;
 use sandbox::cgroup;
 use sandbox::host::Host;
 use sandbox::launch;
-use sandbox::limits::Bytes;
+use sandbox::limits::{Bytes, Limits};
 use sandbox::probe::open_launcher;
 
 /// What was claimed, and whether it held.
@@ -34,6 +35,27 @@ impl Verdicts {
             self.failed += 1;
             println!("    {seen:?}");
         }
+    }
+
+    /// What this machine lacks.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) fn not_run(&mut self, why: &str) {
+        println!("not run: {why}");
+        self.failed += usize::from(std::env::var_os("EXECUTOR_TESTS_MUST_RUN").is_some());
+    }
+}
+
+#[allow(dead_code, reason = "not every test runs a program")]
+pub(crate) fn limits() -> Limits {
+    Limits {
+        wall: Duration::from_secs(60),
+        cpu: None,
+        memory: Bytes::mib(256),
+        processes: 32,
+        open_files: 256,
+        file_size: Bytes::mib(1),
+        tmp: Bytes::mib(1),
+        output: Bytes::mib(1),
     }
 }
 

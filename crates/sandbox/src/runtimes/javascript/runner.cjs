@@ -28,11 +28,14 @@ const { parse, stringify } = JSON;
 const { now } = Date;
 const { from: bytesOf, alloc, byteLength } = Buffer;
 const { isArray, prototype: ordinaryArray } = Array;
-const { getPrototypeOf, prototype: ordinaryObject } = Object;
+const { getPrototypeOf, keys, prototype: ordinaryObject } = Object;
 const exit = process.exit.bind(process);
 const removeAllListeners = process.removeAllListeners.bind(process);
 const listenerCount = process.listenerCount.bind(process);
 const reject = Promise.reject.bind(Promise);
+const kill = process.kill.bind(process);
+const reallyExit = process.reallyExit.bind(process);
+const activeResources = process.getActiveResourcesInfo?.bind(process);
 const sleepCell = new Int32Array(new SharedArrayBuffer(4));
 const pause = Atomics.wait.bind(Atomics, sleepCell, 0, 0, 1);
 const uncurry = (method) => Function.prototype.call.bind(method);
@@ -40,13 +43,20 @@ const includes = uncurry(String.prototype.includes);
 const startsWith = uncurry(String.prototype.startsWith);
 const replace = uncurry(String.prototype.replace);
 const split = uncurry(String.prototype.split);
+const endsWith = uncurry(String.prototype.endsWith);
 const join = uncurry(Array.prototype.join);
+const every = uncurry(Array.prototype.every);
+const some = uncurry(Array.prototype.some);
+const includesItem = uncurry(Array.prototype.includes);
 const slice = uncurry(Array.prototype.slice);
 
 const HOW_TO_DEFINE = 'define a function handler(event) or handler(event, context), or export one with that name';
 
 let reportFd;
+let reportPipe;
 let reported = false; // at most one frame says how the run ended
+let mayRest = false; // a handler's value was sent, and the daemon knows what follows
+const moduleCache = Module._cache;
 let unfinished = null; // the sentence that is true if the event loop runs dry now
 
 // The two ends of the channel ----------------------------------------------------------------------------------------
@@ -58,7 +68,7 @@ function reopen(fd, flags) {
   return own;
 }
 
-const { writeSync, readSync } = fs;
+const { writeSync, readSync, readlinkSync } = fs;
 
 function writeAll(fd, data) {
   for (let done = 0; done < data.length; ) {
@@ -76,8 +86,9 @@ function send(text) {
   frame.writeUInt32BE(frame.length - 4);
   try {
     writeAll(reportFd, frame);
+    return true;
   } catch {
-    // The program closed the pipe. The daemon sees how the process ends.
+    return false; // the program closed the pipe; the daemon sees how the process ends
   }
 }
 
@@ -195,17 +206,30 @@ function syntaxErrorIn(source, filename) {
   }
 }
 
+function save(filename, text) {
+  // 'x': a link to a neighbour of that name must not be written through.
+  if (fs.existsSync(filename)) fs.unlinkSync(filename);
+  fs.writeFileSync(filename, text, { flag: 'wx' });
+}
+
 function writeProgram(filename, text) {
   try {
-    // 'x': a link to a neighbour of that name must not be written through.
-    if (fs.existsSync(filename)) fs.unlinkSync(filename);
-    fs.writeFileSync(filename, text, { flag: 'wx' });
+    save(filename, text);
   } catch (error) {
     refuse('input', `cannot write the program to ${filename}: ${reasonOf(error)}`);
   }
 }
 
-function runProgram(job, codeDir) {
+// `folder` is what require('./x') and require('package') start from.
+function moduleIn(folder) {
+  return Object.assign(new Module('.', null), {
+    filename: path.join(folder, 'main.js'),
+    paths: Module._nodeModulePaths(folder),
+  });
+}
+
+// In brackets: V8 compiles such functions at once, and these are not rehearsed.
+const runProgram = (function runProgram(job, codeDir) {
   const source = job.code.charCodeAt(0) === 0xfeff ? job.code.slice(1) : job.code;
   const filename = path.join(codeDir, 'main.js');
   writeProgram(filename, job.code);
@@ -216,10 +240,7 @@ function runProgram(job, codeDir) {
   if (error && ONLY_IN_ES_MODULES.test(error.message)) return runEsModule(job, codeDir);
   if (error) return fail(error);
 
-  const main = new Module('.', null);
-  // What require('./x') and require('package') start from.
-  main.filename = path.join(process.cwd(), 'main.js');
-  main.paths = Module._nodeModulePaths(process.cwd());
+  const main = moduleIn(process.cwd());
   // Under a handler `require.main === module` is false, as where functions are loaded by their platform.
   const stranger = Object.assign(new Module('.', null), { filename: main.filename });
   process.mainModule = job.mode === 'handler' ? stranger : main;
@@ -231,7 +252,7 @@ function runProgram(job, codeDir) {
   main.loaded = true;
   const exported = main.exports?.handler;
   callHandler(job, typeof exported === 'function' || local === undefined ? exported : local);
-}
+});
 
 async function runEsModule(job, codeDir) {
   const filename = path.join(codeDir, 'main.mjs');
@@ -250,7 +271,7 @@ async function runEsModule(job, codeDir) {
   callHandler(job, exported.handler ?? exported.__sandbox_handler ?? fallback);
 }
 
-async function callHandler(job, handler) {
+const callHandler = (async function callHandler(job, handler) {
   unfinished = null;
   if (job.mode === 'script' || (job.mode === 'auto' && typeof handler !== 'function')) return;
   if (handler === undefined || handler === null) {
@@ -269,7 +290,42 @@ async function callHandler(job, handler) {
   } catch (error) {
     return fail(error);
   }
+  mayRest = job.may_rest === true;
+  // Without listeners there is nothing that process.exit would do before it comes there.
+  if (listenerCount('exit') === 0) rest(process.exitCode);
   exit();
+});
+
+// Says that only the end is left, and stops. Comes back where more is left, and where nobody hears it.
+function rest(code) {
+  if (mayRest && canRest() && send(`{"type":"exit","code":${code & 255}}`)) kill(process.pid, 'SIGSTOP');
+}
+
+// What node calls last, when a process exits.
+function restOrExit(code) {
+  rest(code);
+  reallyExit(code);
+}
+
+// Whether nothing but memory would be ended: no work of other threads, no code of add-ons, no trace that is still to be written.
+const NOTHING_TO_END = ['Timeout', 'Immediate', 'PipeWrap'];
+
+function canRest() {
+  try {
+    const ends = (name) => endsWith(name, '.node');
+    return (
+      whichFile(reportFd) === reportPipe &&
+      every(activeResources(), (name) => includesItem(NOTHING_TO_END, name)) &&
+      !some(keys(moduleCache), ends) &&
+      !includesItem(process.moduleLoadList, 'NativeModule trace_events')
+    );
+  } catch {
+    return false;
+  }
+}
+
+function whichFile(fd) {
+  return readlinkSync(`/proc/self/fd/${fd}`);
 }
 
 function callBack(handler, event, context) {
@@ -419,6 +475,25 @@ function onCrash(error) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+// Goes the way of a job once, with a program that does nothing: what V8 compiles when it is first called is compiled then, and nobody
+// waits for that. Leaves nothing behind.
+function rehearse(codeDir) {
+  const { code, event } = parse(bytesOf('{"code":"exports.handler = (event) => event","event":{}}').toString());
+  const filename = path.join(codeDir, 'main.js');
+  try {
+    save(filename, code);
+    fs.unlinkSync(filename);
+  } catch {
+    // The job's own is the one that counts.
+  }
+  linkWorkspace(codeDir, code);
+  syntaxErrorIn(code, filename);
+  const main = moduleIn(process.cwd());
+  main._compile(code + RETURN_HANDLER, filename, 'commonjs');
+  toJson(main.exports.handler(event, new Context('', 0)), 2);
+  canRest();
+}
+
 // Node writes to a pipe in the background, and process.exit would cut the rest off.
 function blockWhenWriting(name) {
   const { get } = Object.getOwnPropertyDescriptor(process, name);
@@ -438,10 +513,13 @@ const codeDir = process.env.SANDBOX_CODE_DIR ?? '/code';
 delete process.env.SANDBOX_CODE_DIR;
 const jobFd = reopen(+process.argv[2], 'r');
 reportFd = reopen(+process.argv[3], 'w');
+reportPipe = whichFile(reportFd);
+process.reallyExit = restOrExit;
 process.on('uncaughtExceptionMonitor', onCrash);
 process.on('beforeExit', () => unfinished !== null && refuse('exception', unfinished));
 blockWhenWriting('stdout');
 blockWhenWriting('stderr');
+rehearse(codeDir);
 send('{"type":"ready"}');
 
 const job = parse(readExactly(jobFd, readExactly(jobFd, 4).readUInt32BE()).toString());

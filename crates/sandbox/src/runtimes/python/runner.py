@@ -10,6 +10,7 @@ share this process and can forge any frame. The daemon treats every frame as a c
 It is one long file because a sandbox mounts one file and compiles it at every boot.
 """
 
+import atexit
 import gc
 import os
 import sys
@@ -17,6 +18,7 @@ import time
 
 # The C code behind `json`. The module itself pulls in `re` and `enum`, a third of the whole boot.
 from _json import encode_basestring, make_encoder, make_scanner
+from _signal import SIGSTOP
 from math import isfinite
 
 # Events and results may be nested this deep. CPython's own limit of 1,000 is too low, and the C code behind `json`
@@ -25,12 +27,16 @@ MAX_NESTING = 20_000
 
 HOW_TO_DEFINE = "define handler(event) or handler(event, context)"
 
-write, getpid, now = os.write, os.getpid, time.time
+write, getpid, fstat, kill, leave, now = os.write, os.getpid, os.fstat, os.kill, os._exit, time.time
 builtin_excepthook = sys.__excepthook__
 boot_path = list(sys.path)
-runner_pid = getpid()
+runner_pid = -1
 out, err = sys.stdout, sys.stderr
 report_fd = -1
+report_pipe = None
+
+# Where the interpreter is not ended (`fork_server.py`): what the C library does at the end of a process.
+finalize = None
 
 # Freed when an allocation was refused, so that there is room to say so. Untouched zero pages cost nothing at boot.
 reserve = [bytes(1 << 20)]
@@ -99,12 +105,15 @@ def write_all(fd, data):
 
 
 def send(payload):
+    """Whether it could be said."""
     # A child that user code forked also arrives here when it returns; only the runner itself may speak.
-    if getpid() == runner_pid:
-        try:
-            write_all(report_fd, len(payload).to_bytes(4, "big") + payload)
-        except OSError:
-            pass  # The program closed the pipe. The daemon sees how the process ends.
+    if getpid() != runner_pid:
+        return False
+    try:
+        write_all(report_fd, len(payload).to_bytes(4, "big") + payload)
+    except OSError:
+        return False  # The program closed the pipe. The daemon sees how the process ends.
+    return True
 
 
 def send_error(kind, limit=None):
@@ -165,6 +174,11 @@ def write_input_file(path, content, encoding):
         raise Refusal("input", f"cannot write input file '{path}': {reason}") from None
 
 
+def write_file(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+
+
 def prepare(job, code_dir):
     """Environment, input files and the program's own file. Returns the path of the last."""
     os.environ.update(job["env"])
@@ -174,8 +188,7 @@ def prepare(job, code_dir):
         write_input_file(file["path"], file["content"], file.get("encoding", "utf8"))
     path = os.path.join(code_dir, "main.py")
     try:
-        with open(path, "wb") as source:
-            source.write(job["code"].encode())
+        write_file(path, job["code"].encode())
     except OSError as error:
         raise Refusal("input", f"cannot write the program to {path}: {error.strerror}") from None
     sys.argv = [path]
@@ -403,13 +416,71 @@ def report_exception(error):
     send_error("exception", limit)
 
 
+def end(may_rest):
+    """The end of a program that has come to its end, as the interpreter would make it, but for what was there before the program: in
+    a copy of a fork server, destroying that would copy all of it first."""
+    if finalize is None or len(sys._current_frames()) > 1:
+        return
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
+    atexit._run_exitfuncs()
+    # Files that nobody closed are written, and what has a finalizer is finalized: in the order that a collection before has made,
+    # a file's buffer before the file.
+    gc.collect()
+    for name in [name for name in sys.modules if name not in boot_modules]:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(("/workspace/", "/code/")):
+            vars(sys.modules.pop(name)).clear()
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass  # Closed, replaced, or its reader is gone.
+    finalize()
+    if may_rest:
+        rest()
+    leave(0)
+
+
+def rest():
+    """Says that only the end is left, and stops. Comes back where nobody hears it, and in a child of the program."""
+    try:
+        is_heard = which_file(report_fd) == report_pipe
+    except OSError:
+        is_heard = False  # The program closed the pipe.
+    if is_heard and send(b'{"type":"exit","code":0}'):
+        kill(runner_pid, SIGSTOP)
+
+
+def which_file(fd):
+    status = fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def rehearse():
+    """Goes the way of a job once, with a program that does nothing. What a job needs is then in memory: nobody waits for that, and in
+    a copy of a fork server it is the copy's own by then."""
+    before = sys.modules["__main__"]
+    source = b"def handler(event):\n    return event\n"
+    write_file(os.devnull, source)
+    job, _ = parse_json('{"event":{},"execution_id":"","deadline_ms":0}', 0)
+    module = run_module(source, os.devnull, "main")
+    to_json(call_handler(module, job["event"], Context(job["execution_id"], job["deadline_ms"])), 2)
+    del sys.modules["main"]
+    sys.modules["__main__"] = before
+    flush_streams()
+
+
 def main():
-    global report_fd
+    global report_fd, report_pipe, runner_pid, boot_modules
+    runner_pid, boot_modules = getpid(), set(sys.modules) - {"__main__"}
     job_fd, report_fd = int(sys.argv[-2]), int(sys.argv[-1])
     os.set_inheritable(job_fd, False)
     os.set_inheritable(report_fd, False)
+    report_pipe = which_file(report_fd)
     code_dir = os.environ.pop("SANDBOX_CODE_DIR", "/code")
     out.reconfigure(line_buffering=True)  # What was printed survives a kill.
+    rehearse()
     # What is there already need not be collected again: the interpreter ends in a third of the time.
     gc.freeze()
     send(b'{"type":"ready"}')
@@ -426,6 +497,7 @@ def main():
                 value = call_handler(module, job["event"], context)
                 send(b'{"type":"result","value":%s}' % to_json(value, job["max_result_bytes"]))
         flush_streams()
+        end(job.get("may_rest"))
         return
     except Refusal as refusal:
         flush_streams()
