@@ -12,22 +12,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linux::spawn::Spawner;
+use sandbox::fork_server::Forking;
 use sandbox::host::Host;
 use sandbox::probe::ProbeError;
+use sandbox::program::Language;
 use sandbox::stop::Stop;
 use sandbox::tier::BelowMinimum;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::admission::Admission;
+use crate::artifacts::Late;
 use crate::config::Config;
 use crate::control_plane::{Client, ClientError};
 use crate::http::api::Api;
+use crate::http::problem::CODES;
 use crate::http::router::router;
 use crate::http::server::{BindError, Rules, serve};
 use crate::lifecycle::announce::Announcer;
 use crate::lifecycle::ground::Ground;
 use crate::lifecycle::heartbeat::Heartbeats;
+use crate::lifecycle::pause::give_memory_back;
 use crate::lifecycle::port;
 use crate::lifecycle::signals::Ended;
 use crate::outbox::journal::JournalError;
@@ -37,7 +43,8 @@ use crate::pool::Pool;
 use crate::run::Parts;
 use crate::run::registry::Registry;
 use crate::telemetry::events;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::export::{ExportError, Exporter};
+use crate::telemetry::metrics::{Metrics, Setting};
 use crate::workspaces::{Janitor, WorkspaceError, Workspaces};
 
 /// From the moment the last run is told to end: within so long it has ended and its result is on disk,
@@ -56,6 +63,8 @@ pub struct App {
     listener: TcpListener,
     tasks: Tasks,
     announcer: Option<Announcer>,
+    /// How Python sandboxes are forked, where they are.
+    forking: Option<Forking>,
 }
 
 /// What works in the background as long as the daemon lives.
@@ -83,6 +92,8 @@ pub enum StartError {
     #[error(transparent)]
     ControlPlane(#[from] ClientError),
     #[error(transparent)]
+    Collector(#[from] ExportError),
+    #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
@@ -105,11 +116,41 @@ pub async fn open_parts(
         Host::probe(spawner, ground.launcher, &probed_over.dir, config.max_request, ground.cgroups).await?;
     host.hold_to(config.isolation_minimum)?;
     let admission = Admission::new(config.concurrency, config.queue);
-    let metrics = Metrics::new(&outlet::isolation(&host));
+    let calls = client.map(|client| client.calls().clone()).unwrap_or_default();
+    let metrics = Metrics::new(&setting(config, &host), &calls);
     let registry = Registry::new(config.retention);
+    let exporter = Exporter::start(config)?;
+    let traceparent = config.traceparent;
     let pool = Pool::new(&config.pool, &config.ceilings);
-    let parts = Parts { host, workspaces, pool, admission, registry, outbox, heartbeats, metrics };
+    let parts = Parts {
+        host,
+        workspaces,
+        pool,
+        admission,
+        registry,
+        outbox,
+        heartbeats,
+        metrics,
+        late: Late::default(),
+        traceparent,
+        exporter,
+        ended: Notify::new(),
+    };
     Ok((Arc::new(parts), Tasks { janitor, deliveries }))
+}
+
+/// What metrics say of what does not change.
+fn setting(config: &Config, host: &Host) -> Setting {
+    let installed = |language| usize::from(host.language(language).is_some());
+    Setting {
+        isolation: outlet::isolation(host),
+        concurrency: config.concurrency.get(),
+        queue: config.queue,
+        pool: Language::ALL
+            .map(|language| (language, config.pool.of(language) * installed(language)))
+            .to_vec(),
+        error_codes: CODES.map(|code| code.name).to_vec(),
+    }
 }
 
 impl App {
@@ -124,8 +165,12 @@ impl App {
         let (parts, tasks) = open_parts(&config, ground, client).await?;
         // It tries again when it serves.
         parts.host.fill_standbys().await.ok();
+        let forking = match &config.preload {
+            Some(modules) => begin_forking(&parts, modules.clone()).await,
+            None => None,
+        };
         parts.pool.fill_first(&parts).await;
-        Ok(Self { api: Arc::new(Api::new(config, parts)), listener, tasks, announcer })
+        Ok(Self { api: Arc::new(Api::new(config, parts)), listener, tasks, announcer, forking })
     }
 
     pub fn host(&self) -> &Host {
@@ -141,6 +186,7 @@ impl App {
     /// their callers and the control plane told.
     pub async fn serve(self, stop: impl Future<Output = Ended>) -> Ended {
         let Tasks { janitor, deliveries } = self.tasks;
+        let forking = self.forking;
         let (swept, sweep) = tokio::sync::oneshot::channel::<()>();
         let janitor = tokio::spawn(janitor.run(async { drop(sweep.await) }, ANSWERS_SENT));
         let deliveries = tokio::spawn(deliveries.run());
@@ -148,7 +194,13 @@ impl App {
             tokio::spawn(announce(Arc::clone(&self.api), self.announcer.clone(), self.listener.local_addr()));
         let parts = Arc::clone(&self.api.parts);
         let preparing = tokio::spawn(async move {
-            tokio::join!(parts.host.stand_by(), parts.pool.keep_full(&parts));
+            let keep_forking = async {
+                if let Some(forking) = &forking {
+                    parts.host.keep_forking(forking).await;
+                }
+            };
+            let keep_full = parts.pool.keep_full(&parts);
+            tokio::join!(parts.host.stand_by(), keep_forking, keep_full, give_memory_back(&parts.ended));
         });
         let api = Arc::clone(&self.api);
         let mut end = None;
@@ -161,21 +213,38 @@ impl App {
             preparing.await.ok();
             api.parts.pool.empty().await;
             api.parts.host.stand_down().await;
+            api.parts.host.stop_forking().await;
             end = Some((ended, closing));
             closing + ANSWERS_SENT
         };
+        let exporter = self.api.parts.exporter.clone();
         serve(self.listener, router(self.api), Rules::for_this_process(), drain).await;
         drop(swept);
         let (ended, closing) = end.unwrap_or((Ended::Terminated, Instant::now()));
-        if let Some(announcer) = self.announcer {
-            let patience = (closing + EXIT_REPORTED).saturating_duration_since(Instant::now());
-            announcer.exited(ended.exit_code(), ended.reason(), patience).await;
-        }
+        let patience = (closing + EXIT_REPORTED).saturating_duration_since(Instant::now());
+        let announced = async {
+            if let Some(announcer) = &self.announcer {
+                announcer.exited(ended.exit_code(), ended.reason(), patience).await;
+            }
+        };
+        tokio::join!(announced, exporter.end(patience));
         deliveries.abort();
         if let Err(error) = janitor.await {
             tracing::error!(%error, "{}", events::CLEANUP_FAILED);
         }
         ended
+    }
+}
+
+/// Has Python sandboxes forked, where the host allows it; else it is said, once.
+async fn begin_forking(parts: &Parts, modules: Vec<String>) -> Option<Forking> {
+    let forking = Forking::new(parts.workspaces.roots(), modules);
+    match parts.host.begin_forking(&forking).await {
+        Ok(()) => Some(forking),
+        Err(error) => {
+            tracing::warn!(%error, "{}", events::FORK_SERVER_UNAVAILABLE);
+            None
+        }
     }
 }
 
@@ -205,6 +274,8 @@ async fn drain(api: &Api, why: Ended) -> Instant {
             tracing::warn!(count = admission.active(), "{}", events::RUNS_ABANDONED);
         }
     }
+    // What is left of their sandboxes takes milliseconds to go.
+    tokio::time::timeout_at(closing + RUNS_END, admission.idle()).await.ok();
     outbox.flush(closing + RESULTS_SENT).await;
     closing
 }

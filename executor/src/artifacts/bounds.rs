@@ -34,6 +34,13 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// While somebody waits for the answer: what is more than this is hashed after it (`late.rs`). About 20 ms.
+    pub fn before_the_answer() -> Self {
+        Self { hash_bytes: 16 * 1024 * 1024, ..Self::default() }
+    }
+}
+
 /// Which bound kept a walk from seeing everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cut {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::time::Instant;
 
 use linux::tree::{OpenError, open_beneath};
@@ -56,29 +57,38 @@ impl<'a> Hashing<'a> {
         if let Some(digest) = self.linked.get(&inode) {
             return Ok(*digest);
         }
-        self.bytes_left = self.bytes_left.checked_sub(found.identity.size).ok_or(Unhashed::OverBudget)?;
-        let digest = self.read(found)?;
+        let digest = self.within_budget(&found.path, &found.identity)?;
         if found.links > 1 {
             self.linked.insert(inode, digest);
         }
         Ok(digest)
     }
 
-    fn read(&mut self, found: &Found) -> Result<Sha256Digest, Unhashed> {
-        let file = open_beneath(self.dir, &found.path).map_err(|error| match error {
+    /// Of the file at `path`, if it is that one.
+    pub(super) fn within_budget(
+        &mut self,
+        path: &Path,
+        identity: &Identity,
+    ) -> Result<Sha256Digest, Unhashed> {
+        self.bytes_left = self.bytes_left.checked_sub(identity.size).ok_or(Unhashed::OverBudget)?;
+        self.read(path, identity)
+    }
+
+    fn read(&mut self, path: &Path, identity: &Identity) -> Result<Sha256Digest, Unhashed> {
+        let file = open_beneath(self.dir, path).map_err(|error| match error {
             OpenError::Unsupported { .. } => Unhashed::Unsupported,
             OpenError::Missing { .. } | OpenError::Outside { .. } | OpenError::NotRegular { .. } => {
                 Unhashed::Changed
             }
             OpenError::Denied { .. } | OpenError::Failed { .. } => Unhashed::Unreadable,
         })?;
-        if !file.metadata().is_ok_and(|metadata| Identity::of(&metadata) == found.identity) {
+        if !file.metadata().is_ok_and(|metadata| Identity::of(&metadata) == *identity) {
             return Err(Unhashed::Changed);
         }
-        let mut content = file.take(found.identity.size);
+        let mut content = file.take(identity.size);
         let mut hasher = Sha256::new();
         let mut read = 0;
-        while read < found.identity.size {
+        while read < identity.size {
             if Instant::now() >= self.deadline {
                 return Err(Unhashed::OverBudget);
             }

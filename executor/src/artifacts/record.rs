@@ -23,7 +23,8 @@ pub struct ArtifactRecord {
     /// `Modified` also where only permissions, owner or links changed: the clock that a program cannot set does not tell
     /// these apart from new content.
     pub change: Change,
-    /// `None`: the file could not be read, or reading it would have exceeded the budget for hashing.
+    /// `None`: the file could not be read, or reading it would have exceeded the budget for hashing: of an answer, or of all
+    /// that is hashed after one.
     pub sha256: Option<[u8; 32]>,
     /// When the inode was made, where the file system knows (statx(2), `stx_btime`), otherwise when it last changed
     /// (ctime). Never the mtime: that one is the program's to choose.

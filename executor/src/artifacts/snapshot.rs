@@ -38,6 +38,11 @@ impl Snapshot {
         Self { files: HashMap::new(), cuts: BTreeSet::new(), complete: true, taken_at: SystemTime::now() }
     }
 
+    /// There was nothing, as far as was looked, and all was looked at.
+    pub(super) fn is_of_nothing(&self) -> bool {
+        self.complete && self.files.is_empty()
+    }
+
     /// Which bounds kept it from seeing everything.
     pub fn cuts(&self) -> &BTreeSet<Cut> {
         &self.cuts

@@ -75,6 +75,18 @@ fn let_the_file_clock_tick(scene: &Scene) {
 }
 
 #[test]
+fn of_a_workspace_that_was_and_is_empty_one_look_says_what_the_walk_would() {
+    let scene = scene();
+    let before = Snapshot::of_nothing();
+    let quick = |before: &Snapshot| of_nothing(scene.dir.as_fd(), before);
+    assert_eq!(quick(&before), Some(scene.collect(&before)));
+    scene.write(".hidden", "not listed, and something all the same");
+    assert_eq!(quick(&before), None);
+    fs::remove_file(scene.path.join(".hidden")).unwrap();
+    assert_eq!(quick(&before), Some(scene.collect(&before)));
+}
+
+#[test]
 fn a_record_says_what_the_file_is() {
     let scene = scene();
     scene.write("out/result.json", "abc");
@@ -267,6 +279,25 @@ fn holes_count_towards_the_size() {
     assert_eq!(digest(&manifest.artifacts[0]), ZEROS_1_MIB);
     assert_eq!(manifest.artifacts[1].size.0, 1 << 40);
     assert_eq!(manifest.artifacts[1].sha256, None, "a sparse TiB was read");
+}
+
+#[test]
+fn what_the_answer_does_not_wait_for_is_hashed_later_if_it_is_still_the_same() {
+    let scene = scene();
+    for (name, size) in [("changed", 20 << 20), ("large", 17 << 20), ("small", 1 << 20)] {
+        File::create(scene.path.join(name)).unwrap().set_len(size).unwrap();
+    }
+    let answered = scene.collect_all(&Bounds::before_the_answer());
+    let hashed = |artifacts: &[ArtifactRecord]| {
+        artifacts.iter().map(|artifact| artifact.sha256.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(hashed(&answered.artifacts), [false, false, true]);
+
+    File::options().write(true).open(scene.path.join("changed")).unwrap().set_len(21 << 20).unwrap();
+    let later = hash_late(scene.dir.as_fd(), &answered.artifacts, &Bounds::default()).unwrap();
+    assert_eq!(hashed(&later), [false, true, true]);
+    assert_eq!(later[1].sha256, scene.collect_all(&Bounds::default()).artifacts[1].sha256);
+    assert_eq!(hash_late(scene.dir.as_fd(), &later, &Bounds::default()), None, "nothing is new");
 }
 
 const ZEROS_1_MIB: &str = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";

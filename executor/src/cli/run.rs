@@ -26,6 +26,7 @@ use crate::lifecycle::signals::Signals;
 use crate::run::execution::{Execution, Origin, State};
 use crate::run::record::RunRecord;
 use crate::run::{Parts, Submitted, Until};
+use crate::telemetry::trace::{Spans, Trace};
 use crate::{intake, outlet, run};
 
 const LOST: &str = "the execution was lost";
@@ -58,6 +59,8 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         }
     };
     job.place = Place::Container;
+    // It is over before a collector would have heard of it.
+    config.collector = None;
     // A directory of its own, gone afterwards, unless one was chosen.
     let scratch = match Scratch::make(&mut config) {
         Ok(scratch) => scratch,
@@ -141,13 +144,14 @@ async fn stream(config: &Config, ground: Ground, job: Job) -> Result<Ended, Stri
 /// A run under way, and what it needs.
 struct Begun {
     execution: Arc<Execution>,
-    _parts: (Arc<Parts>, Tasks),
+    parts: (Arc<Parts>, Tasks),
 }
 
 async fn begin(config: &Config, ground: Ground, job: Job) -> Result<Begun, String> {
     let parts = app::open_parts(config, ground, None).await.map_err(|error| chain(&error))?;
-    match run::submit(&parts.0, job, &Origin::new("run", None), Until::Over).await {
-        Ok(Submitted::Execution(execution)) => Ok(Begun { execution, _parts: parts }),
+    match run::submit(&parts.0, job, &Origin::new("run", Trace::begin(Spans::Unexported)), Until::Over).await
+    {
+        Ok(Submitted::Execution(execution)) => Ok(Begun { execution, parts }),
         Ok(Submitted::Stored(_)) | Err(_) => Err(LOST.to_owned()),
     }
 }
@@ -155,7 +159,10 @@ async fn begin(config: &Config, ground: Ground, job: Job) -> Result<Begun, Strin
 impl Begun {
     async fn end(&self) -> Result<Arc<RunRecord>, String> {
         match self.execution.over().await {
-            State::Done(record) => Ok(record),
+            State::Done(record) => {
+                self.parts.0.admission.idle().await;
+                Ok(record)
+            }
             State::Queued | State::Running | State::Refused(_) | State::Lost => Err(LOST.to_owned()),
         }
     }

@@ -11,6 +11,7 @@ use sandbox::limits::Bytes;
 
 use crate::intake::Ceilings;
 use crate::pool;
+use crate::run::TraceParent;
 use crate::run::registry::Retention;
 
 use super::address::{self, UrlProblem};
@@ -18,6 +19,7 @@ use super::mistake::{ConfigErrors, Mistake};
 use super::raw::Raw;
 use super::read::{Reader, is_name};
 use super::secret::{self, Secret};
+use super::settings::Setting;
 use super::words::{self, Switch};
 use super::{Config, ControlPlane, LogLevel, Origin, settings};
 
@@ -59,6 +61,9 @@ impl Reader<'_> {
         let run_as = self.run_as();
         let isolation_minimum = self.choice(&settings::ISOLATION_MINIMUM, words::tier);
         let pool = self.pool();
+        let preload = self.preload();
+        let collector = self.collector();
+        let traceparent = self.choice(&settings::TRACEPARENT_IN_SANDBOX, words::switch);
         Some(Config {
             control_plane: control_plane?,
             api_token: api_token?,
@@ -91,7 +96,13 @@ impl Reader<'_> {
             run_as: run_as?,
             ceilings: ceilings?,
             isolation_minimum: isolation_minimum?,
+            preload: preload?.filter(|_| pool.as_ref().is_some_and(|pool| pool.python > 0)),
             pool: pool?,
+            collector: collector?,
+            traceparent: match traceparent? {
+                Switch::On => TraceParent::Told,
+                Switch::Off => TraceParent::Withheld,
+            },
         })
     }
 
@@ -125,9 +136,24 @@ impl Reader<'_> {
         })
     }
 
+    /// `Some(None)`: there shall be no fork server.
+    fn preload(&mut self) -> Option<Option<Vec<String>>> {
+        let wanted = self.choice(&settings::FORK_SERVER, words::switch);
+        let modules = self.modules(&settings::PRELOAD_PYTHON)?;
+        match wanted? {
+            Switch::On => Some(Some(modules)),
+            Switch::Off if modules.is_empty() => Some(None),
+            Switch::Off => self.refuse(
+                &settings::PRELOAD_PYTHON,
+                "PRELOAD_PYTHON needs the fork server; leave FORK_SERVER on, or PRELOAD_PYTHON out"
+                    .to_owned(),
+            ),
+        }
+    }
+
     /// `Some(None)`: callbacks are off.
     fn control_plane(&mut self) -> Option<Option<ControlPlane>> {
-        let url = self.url();
+        let url = self.url(&settings::CONTROL_PLANE_URL);
         let prefix = self.prefix();
         let format = self.choice(&settings::CALLBACK_FORMAT, words::callback_format);
         let value = self.secret(&settings::INTERNAL_API_TOKEN);
@@ -155,8 +181,7 @@ impl Reader<'_> {
         }
     }
 
-    fn url(&mut self) -> Option<Option<String>> {
-        let setting = &settings::CONTROL_PLANE_URL;
+    fn url(&mut self, setting: &'static Setting) -> Option<Option<String>> {
         let Some((text, source)) = self.text(setting)? else {
             return Some(None);
         };
@@ -168,6 +193,17 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn collector(&mut self) -> Option<Option<String>> {
+        let setting = &settings::OTEL_EXPORTER_OTLP_ENDPOINT;
+        let url = self.url(setting)?;
+        if url.is_some() && !cfg!(feature = "otlp") {
+            let missing = "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this executor was built without the feature otlp: \
+                           build it with --features otlp, or take the setting away";
+            return self.refuse(setting, missing.to_owned());
+        }
+        Some(url)
     }
 
     fn prefix(&mut self) -> Option<String> {

@@ -27,7 +27,9 @@ use sandbox::tier::Tier;
 
 use crate::intake::Ceilings;
 use crate::pool;
+use crate::run::TraceParent;
 use crate::run::registry::Retention;
+use crate::telemetry::trace::Spans;
 pub use mistake::{ConfigErrors, Mistake};
 pub use raw::{Environment, ProcessEnvironment};
 pub use secret::Secret;
@@ -67,6 +69,17 @@ pub struct Config {
     pub ceilings: Ceilings,
     pub isolation_minimum: Tier,
     pub pool: pool::Sizes,
+    /// The modules that the fork server imports. `None`: there shall be no fork server.
+    pub preload: Option<Vec<String>>,
+    pub traceparent: TraceParent,
+    /// Where spans go, without a trailing slash. `None`: nowhere.
+    pub collector: Option<String>,
+}
+
+impl Config {
+    pub fn spans(&self) -> Spans {
+        if self.collector.is_some() { Spans::Exported } else { Spans::Unexported }
+    }
 }
 
 /// Where callbacks go.

@@ -107,9 +107,13 @@ fn argument(setting: &'static Setting) -> Arg {
         Kind::Secret => argument.hide(true).num_args(0..=1).default_missing_value(""),
         Kind::Whole { unit, .. } => argument.value_name(unit.to_ascii_uppercase()),
         Kind::Choice(words) => argument.value_name(words.join("|")),
-        Kind::Address | Kind::Url | Kind::UrlPath | Kind::Path | Kind::Name | Kind::Identity => {
-            argument.value_name(setting.unit().to_ascii_uppercase().replace(' ', "_"))
-        }
+        Kind::Address
+        | Kind::Url
+        | Kind::UrlPath
+        | Kind::Path
+        | Kind::Name
+        | Kind::Modules
+        | Kind::Identity => argument.value_name(setting.unit().to_ascii_uppercase().replace(' ', "_")),
     }
 }
 

@@ -104,6 +104,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn modules(&mut self, setting: &'static Setting) -> Option<Vec<String>> {
+        let Some((text, source)) = self.text(setting)? else {
+            return Some(Vec::new());
+        };
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        match names.iter().all(|name| is_module(name)) {
+            true => Some(names),
+            false => {
+                self.wrong(setting, source, &text, "which has something else in it than names of modules")
+            }
+        }
+    }
+
     pub(super) fn seconds(&mut self, setting: &'static Setting) -> Option<Duration> {
         self.whole(setting).map(Duration::from_secs)
     }
@@ -179,6 +192,15 @@ impl<'a> Reader<'a> {
 /// Digits only: `parse` alone would also take "+5".
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Parts of letters, digits and underscores, with dots between them; none begins with a digit.
+fn is_module(text: &str) -> bool {
+    let is_part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    text.len() <= 256 && text.split('.').all(is_part)
 }
 
 pub(super) fn is_name(text: &str) -> bool {

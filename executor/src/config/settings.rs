@@ -32,6 +32,8 @@ pub enum Kind {
     Path,
     /// A name that is reported, not interpreted.
     Name,
+    /// Names of Python modules, with commas between them.
+    Modules,
     /// `uid:gid`.
     Identity,
     /// Never on the command line, never printed.
@@ -63,6 +65,7 @@ impl Setting {
             Kind::UrlPath => "URL path",
             Kind::Path => "path",
             Kind::Name => "text",
+            Kind::Modules => "modules",
             Kind::Identity => "uid:gid",
             Kind::Secret => "secret",
         }
@@ -82,6 +85,7 @@ impl Setting {
             Kind::UrlPath => "letters, digits, / - _ . ~ without . or .. parts".to_owned(),
             Kind::Path => "an absolute path other than /, without .. parts".to_owned(),
             Kind::Name => "1 to 256 characters without control characters".to_owned(),
+            Kind::Modules => "names of modules such as json or os.path, with commas between them".to_owned(),
             Kind::Identity => "two numbers from 1 to 4294967294, such as 1000:1000".to_owned(),
             Kind::Secret => "1 to 4096 visible ASCII characters".to_owned(),
         }
@@ -312,8 +316,35 @@ pub static POOL_MEMORY_MB: Setting = setting(
     "what all that wait may hold together; fewer wait where that is not enough",
 );
 
+pub static FORK_SERVER: Setting = setting(
+    "FORK_SERVER",
+    Kind::Switch,
+    Written("true"),
+    "Python sandboxes are made of copies of one that has booted, where the host allows it and POOL_PYTHON is not 0",
+);
+pub static PRELOAD_PYTHON: Setting = setting(
+    "PRELOAD_PYTHON",
+    Kind::Modules,
+    Unset,
+    "what the fork server imports, so that no program has to wait for it; it counts as the program's memory",
+);
+
+pub static TRACEPARENT_IN_SANDBOX: Setting = setting(
+    "TRACEPARENT_IN_SANDBOX",
+    Kind::Switch,
+    Written("false"),
+    "programs find the trace of their run in the environment variable TRACEPARENT",
+);
+
+pub static OTEL_EXPORTER_OTLP_ENDPOINT: Setting = setting(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    Kind::Url,
+    Unset,
+    "collector that gets the spans of runs, at /v1/traces below it; needs a build with the feature otlp",
+);
+
 /// Every setting, in the order of the documentation.
-pub static ALL: [&Setting; 38] = [
+pub static ALL: [&Setting; 42] = [
     &CONTROL_PLANE_URL,
     &CONTROL_PLANE_PREFIX,
     &CALLBACK_FORMAT,
@@ -352,4 +383,8 @@ pub static ALL: [&Setting; 38] = [
     &POOL_JAVASCRIPT,
     &POOL_SHELL,
     &POOL_MEMORY_MB,
+    &FORK_SERVER,
+    &PRELOAD_PYTHON,
+    &TRACEPARENT_IN_SANDBOX,
+    &OTEL_EXPORTER_OTLP_ENDPOINT,
 ];

@@ -288,6 +288,7 @@ fn row(setting: &settings::Setting) -> String {
         | settings::Kind::UrlPath
         | settings::Kind::Path
         | settings::Kind::Name
+        | settings::Kind::Modules
         | settings::Kind::Identity => format!("`--{}`", setting.flag()),
     };
     let (name, default, help) = (setting.name, setting.shown_default(), setting.help);
@@ -303,4 +304,22 @@ fn the_documentation_lists_every_setting_and_no_other() {
     let missing: Vec<_> = known.difference(&documented).collect();
     let unknown: Vec<_> = documented.difference(&known).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "add:\n{missing:#?}\ntake away:\n{unknown:#?}");
+}
+
+#[test]
+fn a_collector_is_taken_only_by_a_build_that_can_speak_to_it() {
+    let set = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/")];
+    if cfg!(feature = "otlp") {
+        let config = loaded(&[], &set).unwrap();
+        assert_eq!(config.collector.as_deref(), Some("http://collector:4318"));
+    } else {
+        let report = refusal(&set);
+        assert!(
+            report.contains("built without the feature otlp") && report.contains("--features otlp"),
+            "{report}"
+        );
+    }
+    assert_eq!(loaded(&[], &[]).unwrap().collector, None);
+    let hidden = refusal(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:canary@collector")]);
+    assert!(!hidden.contains("canary"), "{hidden}");
 }

@@ -15,9 +15,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 
 use super::token::Token;
-use super::verdict::{Answer, retry_after};
+use super::verdict::{Answer, Verdict, judge, retry_after};
 use crate::config::ControlPlane;
 use crate::telemetry::events;
+use crate::telemetry::metrics::{CallResult, Calls, Kind};
+use crate::telemetry::trace::TraceHeaders;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -33,6 +35,7 @@ pub struct Client {
     http: reqwest::Client,
     config: Arc<ControlPlane>,
     token: Arc<Token>,
+    calls: Calls,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,13 +45,14 @@ pub struct ClientError(#[source] reqwest::Error);
 /// What is posted.
 #[derive(Debug, Clone)]
 pub struct Message {
+    pub kind: Kind,
     /// Starts with a slash.
     pub path: String,
     /// The same for every attempt, and for nothing else.
     pub idempotency_key: String,
     pub body: Vec<u8>,
     pub request_id: Option<String>,
-    pub traceparent: Option<String>,
+    pub trace: Option<TraceHeaders>,
 }
 
 /// There is no answer. Says why, without the address: that is in the configuration.
@@ -62,30 +66,45 @@ pub enum CallError {
     Broken(String),
 }
 
+/// What calls an address of the configuration: no redirects, no proxies of the environment.
+pub fn http(url: &str) -> reqwest::Result<reqwest::Client> {
+    // Another part of the process may have done this before; it is the same provider then.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("sandbox-executor/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(CONNECT_DEADLINE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .tcp_keepalive(Duration::from_secs(30));
+    if url.starts_with("http:") {
+        // Reading the system's certificates takes milliseconds and memory that nobody will use.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build()
+}
+
 impl Client {
     pub fn open(config: &ControlPlane) -> Result<Self, ClientError> {
-        // Another part of the process may have done this before; it is the same provider then.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("sandbox-executor/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
-            .http1_only()
-            .connect_timeout(CONNECT_DEADLINE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .tcp_keepalive(Duration::from_secs(30));
-        if config.url.starts_with("http:") {
-            // Reading the system's certificates takes milliseconds and memory that nobody will use.
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder.build().map_err(ClientError)?;
-        Ok(Self { http, config: Arc::new(config.clone()), token: Arc::new(Token::of(config)) })
+        let http = http(&config.url).map_err(ClientError)?;
+        Ok(Self {
+            http,
+            config: Arc::new(config.clone()),
+            token: Arc::new(Token::of(config)),
+            calls: Calls::default(),
+        })
     }
 
     /// The same, with connections of its own: they are driven by the runtime that first uses them.
     pub fn apart(&self) -> Result<Self, ClientError> {
-        let token = Arc::clone(&self.token);
-        Ok(Self { token, ..Self::open(&self.config)? })
+        let (token, calls) = (Arc::clone(&self.token), self.calls.clone());
+        Ok(Self { token, calls, ..Self::open(&self.config)? })
+    }
+
+    /// How they went, of all clones.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Sends a message once.
@@ -103,12 +122,17 @@ impl Client {
         if let Some(id) = message.request_id {
             request = request.header("x-request-id", id);
         }
-        if let Some(parent) = message.traceparent {
-            request = request.header("traceparent", parent);
+        if let Some(trace) = message.trace {
+            request = request.header("traceparent", trace.traceparent);
+            if let Some(state) = trace.tracestate {
+                request = request.header("tracestate", state);
+            }
         }
         let answer = tokio::time::timeout(deadline, converse(request))
             .await
-            .unwrap_or(Err(CallError::Timeout(deadline)))?;
+            .unwrap_or(Err(CallError::Timeout(deadline)));
+        self.calls.count(message.kind, call_result(&answer));
+        let answer = answer?;
         if matches!(answer.status, 401 | 403) {
             self.renew_token().await;
         }
@@ -124,6 +148,15 @@ impl Client {
             }
             Err(error) => tracing::warn!(%error, "{}", events::TOKEN_NOT_RENEWED),
         }
+    }
+}
+
+fn call_result(answer: &Result<Answer, CallError>) -> CallResult {
+    match answer.as_ref().map(|answer| judge(*answer)) {
+        Ok(Verdict::Accepted) => CallResult::Accepted,
+        Ok(Verdict::Again { .. }) => CallResult::Deferred,
+        Ok(Verdict::Refused) => CallResult::Refused,
+        Err(_) => CallResult::Unanswered,
     }
 }
 

@@ -15,6 +15,6 @@ mod schedule;
 mod token;
 mod verdict;
 
-pub use client::{CallError, Client, ClientError, Message};
+pub use client::{CallError, Client, ClientError, Message, http};
 pub use schedule::delays;
 pub use verdict::{Answer, Verdict, judge};

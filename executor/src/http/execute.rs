@@ -15,13 +15,13 @@ use crate::admission::Refused;
 use crate::http::api::Api;
 use crate::http::executions;
 use crate::http::follow::{self, Leaving, Place};
-use crate::http::guard::{RequestId, read_body, trace_parent};
+use crate::http::guard::{RequestId, read_body, trace};
 use crate::http::problem::Refusal;
 use crate::job::Job;
 use crate::run::execution::{Origin, State as ExecutionState};
 use crate::run::record::RunRecord;
 use crate::run::{self, SubmitError, Submitted, Until};
-use crate::telemetry::events;
+use crate::telemetry::{events, spans};
 use crate::{intake, outlet};
 
 /// From the end of the headers to the last byte of the body.
@@ -39,7 +39,9 @@ pub(super) async fn execute(State(api): State<Arc<Api>>, request: Request) -> Re
 }
 
 async fn answer(api: &Api, id: &RequestId, request: Request) -> Result<Response, Refusal> {
-    let origin = Origin::new(id.as_str(), trace_parent(request.headers()));
+    let trace = trace(request.headers(), api.config.spans());
+    spans::name_trace(&trace.id());
+    let origin = Origin::new(id.as_str(), trace);
     let wishes = Wishes::of(request.headers());
     let body = read_body(request, api.config.max_request, BODY_PATIENCE, &api.bodies).await?;
     let job = job(api, &body)?;

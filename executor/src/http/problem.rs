@@ -316,6 +316,8 @@ impl Refusal {
             problems: self.problems(),
         };
         let mut response = (code.status, Json(body)).into_response();
+        // For whoever counts.
+        response.extensions_mut().insert(code);
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
         }

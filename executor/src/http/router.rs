@@ -1,6 +1,6 @@
 //! Every route of the API, one line each.
 //!
-//! What wraps them, from the outside in: the request id, the token, and then the handler. A route that is not here is 404,
+//! What wraps them, from the outside in: the request id, the count of refusals, the token, and then the handler. A route that is not here is 404,
 //! a wrong method 405, both as a problem document like any other refusal.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::{artifacts, execute, executions, follow, health, info, metrics, openapi};
 use crate::http::api::Api;
 use crate::http::guard::{RequestId, identify};
-use crate::http::problem::Refusal;
+use crate::http::problem::{Code, Refusal};
 
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
@@ -34,6 +34,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/openapi.yaml", only("GET, HEAD", get(openapi::openapi)))
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), gate))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), count_refusals))
         .layer(middleware::from_fn(identify))
         .with_state(api)
 }
@@ -56,6 +57,15 @@ async fn gate(State(api): State<Arc<Api>>, request: Request, next: Next) -> Resp
         Ok(()) => next.run(request).await,
         Err(refusal) => refuse(&request, refusal),
     }
+}
+
+/// Every refusal passes here, whoever refused.
+async fn count_refusals(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(code) = response.extensions().get::<&'static Code>() {
+        api.parts.metrics.count_refusal(code.name);
+    }
+    response
 }
 
 /// The answer to a request that is refused before its handler.

@@ -9,6 +9,7 @@ use protocol::{ContainerExited, ContainerReady, ExitReason, IsolationState};
 use crate::config::Config;
 use crate::control_plane::{CallError, Client, Message, Verdict, delays, judge};
 use crate::telemetry::events;
+use crate::telemetry::metrics::Kind;
 
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -49,7 +50,8 @@ impl Announcer {
         };
         let body = serde_json::to_vec(&ready).expect("it is plain data, which JSON can hold");
         for (attempt, delay) in delays().enumerate() {
-            let Err((error, not_before)) = self.say("ready", body.clone(), CALL_DEADLINE).await else {
+            let Err((error, not_before)) = self.say(Kind::Ready, "ready", body.clone(), CALL_DEADLINE).await
+            else {
                 tracing::info!(attempts = attempt + 1, "{}", events::READY_REPORTED);
                 return;
             };
@@ -72,7 +74,7 @@ impl Announcer {
             exited_at: Timestamp::now().to_string(),
         };
         let body = serde_json::to_vec(&exited).expect("it is plain data, which JSON can hold");
-        match self.say("exited", body, patience).await {
+        match self.say(Kind::Exited, "exited", body, patience).await {
             Ok(()) => tracing::info!("{}", events::EXIT_REPORTED),
             Err((error, _)) => tracing::warn!(error, "{}", events::EXIT_UNREPORTED),
         }
@@ -80,13 +82,20 @@ impl Announcer {
 
     /// # Errors
     /// It was not accepted; and the earliest moment to try again.
-    async fn say(&self, what: &str, body: Vec<u8>, deadline: Duration) -> Result<(), (String, Duration)> {
+    async fn say(
+        &self,
+        kind: Kind,
+        what: &str,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<(), (String, Duration)> {
         let message = Message {
+            kind,
             path: format!("/internal/containers/{what}"),
             idempotency_key: self.key(what),
             body,
             request_id: None,
-            traceparent: None,
+            trace: None,
         };
         let answer = self.client.post(message, deadline).await;
         let answer = answer.map_err(|error: CallError| (error.to_string(), Duration::ZERO))?;

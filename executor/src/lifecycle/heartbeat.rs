@@ -22,6 +22,7 @@ use tracing::Instrument;
 use crate::control_plane::{Client, Message, Verdict, judge};
 use crate::outlet;
 use crate::run::execution::Execution;
+use crate::telemetry::metrics::Kind;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{events, spans};
 
@@ -64,7 +65,8 @@ impl Heartbeats {
 
     pub fn begin(&self, execution: Arc<Execution>) -> Beating {
         let (stop, stopped) = oneshot::channel();
-        let span = spans::execution(&execution.id, &execution.origin.request_id);
+        let span =
+            spans::execution(&execution.id, &execution.origin.request_id, Some(&execution.origin.trace.id()));
         let beat = self.clone().beat(execution, stopped).instrument(span);
         Beating { stop, task: self.runtime.spawn(beat) }
     }
@@ -103,6 +105,7 @@ impl Heartbeats {
     }
 
     fn missed(&self, error: &str) {
+        self.client.calls().count_missed_heartbeat();
         if let Some(suppressed) = self.lines.pass(Instant::now()) {
             tracing::warn!(error, suppressed, "{}", events::HEARTBEAT_MISSED);
         }
@@ -112,11 +115,12 @@ impl Heartbeats {
 fn message(execution: &Execution, number: u64) -> Message {
     let heartbeat = outlet::heartbeat(Timestamp::now(), &execution.progress.numbers());
     Message {
+        kind: Kind::Heartbeat,
         path: format!("/internal/executions/{}/heartbeat", execution.id),
         idempotency_key: format!("{}-heartbeat-{number}", execution.label().idempotency_key),
         body: serde_json::to_vec(&heartbeat).expect("a heartbeat is plain data, which JSON can hold"),
         request_id: Some(execution.origin.request_id.clone()),
-        traceparent: execution.origin.traceparent.clone(),
+        trace: Some(execution.origin.trace.headers()),
     }
 }
 

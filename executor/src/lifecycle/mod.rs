@@ -7,9 +7,11 @@
 //! | `port.rs` | does its port answer |
 //! | `announce.rs` | ready, exited |
 //! | `heartbeat.rs` | a run is alive |
+//! | `pause.rs` | what is done when no run ends for a while |
 
 pub mod announce;
 pub mod ground;
 pub mod heartbeat;
+pub mod pause;
 pub mod port;
 pub mod signals;

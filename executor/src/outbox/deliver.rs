@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::Shared;
 use super::entry::{Entry, Label};
@@ -29,7 +29,9 @@ use crate::config::CallbackFormat;
 use crate::control_plane::{Client, Message, Verdict, delays, judge};
 use crate::job::Fingerprint;
 use crate::run::progress::Snapshot;
+use crate::telemetry::metrics::Kind;
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::trace::TraceHeaders;
 use crate::telemetry::{events, spans};
 
 /// One call, from connecting to the end of the answer.
@@ -302,9 +304,11 @@ impl Courier {
         }
         let mut delays = delays();
         let mut attempts = 0_u32;
+        let mut span = Span::none();
         loop {
             attempts += 1;
-            let (error, not_before) = match self.attempt(&execution_id, size, &source, attempts).await {
+            let attempt = self.attempt(&execution_id, size, &source, attempts, &mut span).await;
+            let (error, not_before) = match attempt {
                 Attempt::Over(end) => {
                     // Found by a look at the directory, it may just have been delivered by another hand.
                     if matches!(end, End::Gone) && (from_run || attempts > 1) {
@@ -328,6 +332,7 @@ impl Courier {
             if let Some(suppressed) = self.lines.pass(Instant::now()) {
                 let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(
+                    parent: &span,
                     execution_id,
                     attempts,
                     error,
@@ -344,7 +349,15 @@ impl Courier {
         }
     }
 
-    async fn attempt(&self, execution_id: &str, size: u64, source: &Source, attempts: u32) -> Attempt {
+    /// `span`: becomes that of the run, once it is known.
+    async fn attempt(
+        &self,
+        execution_id: &str,
+        size: u64,
+        source: &Source,
+        attempts: u32,
+        span: &mut Span,
+    ) -> Attempt {
         let weight = u32::try_from(size / UNIT).unwrap_or(UNITS).clamp(1, UNITS);
         let units = self.units.acquire_many(weight).await;
         let entry = match source {
@@ -359,9 +372,11 @@ impl Courier {
                 }
             },
         };
-        let span = spans::execution(execution_id, &entry.run.request_id);
+        let trace = entry.run.trace();
+        let trace_id = trace.as_ref().and_then(TraceHeaders::trace_id);
+        *span = spans::execution(execution_id, &entry.run.request_id, trace_id);
         let call = self.call(execution_id, &entry, source, attempts);
-        let attempt = call.instrument(span).await;
+        let attempt = call.instrument(span.clone()).await;
         drop(units);
         attempt
     }
@@ -372,11 +387,12 @@ impl Courier {
             Err(error) => return self.damaged(execution_id, &error.to_string()).await,
         };
         let message = Message {
+            kind: Kind::Result,
             path: format!("/internal/executions/{execution_id}/result"),
             idempotency_key: entry.run.idempotency_key.clone(),
             body,
             request_id: Some(entry.run.request_id.clone()),
-            traceparent: entry.run.traceparent.clone(),
+            trace: entry.run.trace(),
         };
         let answer = match self.client.post(message, CALL_DEADLINE).await {
             Ok(answer) => answer,

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::config::CallbackFormat;
 use crate::job::Fingerprint;
 use crate::outlet;
+use crate::telemetry::trace::TraceHeaders;
 
 /// The layout of these files. One that a later version wrote is left for that version.
 const VERSION: u32 = 1;
@@ -30,7 +31,9 @@ pub struct Label {
     pub accepted_at: Timestamp,
     pub request_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<String>,
     /// Of the request, to tell the same one from another with its id: digests in hexadecimal.
     #[serde(default)]
     fingerprint: BTreeMap<String, String>,
@@ -41,17 +44,26 @@ impl Label {
         execution_id: &str,
         accepted_at: Timestamp,
         request_id: &str,
-        traceparent: Option<&str>,
+        trace: Option<TraceHeaders>,
         fingerprint: &Fingerprint,
     ) -> Self {
+        let (traceparent, tracestate) =
+            trace.map_or((None, None), |trace| (Some(trace.traceparent), trace.tracestate));
         Self {
             execution_id: execution_id.to_owned(),
             idempotency_key: format!("{execution_id}-{}", accepted_at.as_millisecond()),
             accepted_at,
             request_id: request_id.to_owned(),
-            traceparent: traceparent.map(str::to_owned),
+            traceparent,
+            tracestate,
             fingerprint: hexadecimal(fingerprint),
         }
+    }
+
+    /// What is sent with every message about it.
+    pub fn trace(&self) -> Option<TraceHeaders> {
+        let traceparent = self.traceparent.clone()?;
+        Some(TraceHeaders { traceparent, tracestate: self.tracestate.clone() })
     }
 
     /// The fields in which another request with this id differs.
@@ -129,8 +141,7 @@ impl Entry {
         }
         // They stand in headers.
         let sane = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let headers = [Some(&entry.run.request_id), entry.run.traceparent.as_ref()];
-        if headers.into_iter().flatten().all(|text| sane(text)) {
+        if sane(&entry.run.request_id) && entry.run.trace().is_none_or(|trace| trace.are_sane()) {
             Ok(entry)
         } else {
             Err(EntryError::Garbage(serde::de::Error::custom("a header value that cannot be sent")))

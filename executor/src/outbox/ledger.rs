@@ -37,9 +37,11 @@ struct Waiting {
     expires: Instant,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub pending: usize,
+    /// How long the oldest of them has waited; `None` when none does.
+    pub oldest: Option<Duration>,
     pub set_aside: usize,
     /// Since the daemon's start.
     pub let_go: u64,
@@ -117,7 +119,15 @@ impl Ledger {
 
     pub(super) fn counts(&self) -> Counts {
         let state = self.lock();
-        Counts { pending: state.waiting.len(), set_aside: state.set_aside, let_go: state.let_go }
+        let first = state.waiting.values().map(|waiting| waiting.expires).min();
+        Counts {
+            pending: state.waiting.len(),
+            oldest: first.map(|expires| {
+                LONGEST_WAIT.saturating_sub(expires.saturating_duration_since(Instant::now()))
+            }),
+            set_aside: state.set_aside,
+            let_go: state.let_go,
+        }
     }
 
     /// What has to go next, if there is too much. The newest result stays whatever its size.
@@ -179,7 +189,7 @@ mod tests {
         assert!(ledger.add("exec_a", 10, SystemTime::now()));
         assert!(!ledger.add("exec_a", 10, SystemTime::now()));
         ledger.remove("exec_a");
-        assert_eq!(ledger.counts(), Counts { pending: 0, set_aside: 0, let_go: 0 });
+        assert_eq!(ledger.counts(), Counts::default());
         assert!(!ledger.holds("exec_a"));
     }
 

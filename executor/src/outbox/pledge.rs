@@ -84,11 +84,14 @@ impl Pledge {
     /// dies. `quiet` must be over before it is sent.
     pub async fn keep(mut self, record: &mut RunRecord, quiet: Quiet) {
         let Some(mut open) = self.0.take() else { return };
+        let began = Instant::now();
         open.written().await;
         // Before the file is there: nobody who looks at the directory must take it for one that was put back.
         open.enlist();
         record.callback = Callback::Journalled;
-        match open.finish(record).await {
+        let finished = open.finish(record).await;
+        record.phases.journal = began.elapsed();
+        match finished {
             Ok(size) => open.deliver(Source::Disk, size, quiet),
             Err(error) => {
                 tracing::error!(path = %open.shared.journal.path().display(), %error, "{}", events::JOURNAL_FAILED);

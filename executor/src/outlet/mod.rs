@@ -16,5 +16,5 @@ mod state;
 
 pub use callback::{compact, crashed, heartbeat, result as callback};
 pub use execution::{execution, output, stored};
-pub use response::{hexadecimal, response};
+pub use response::{hexadecimal, mib, milliseconds, response};
 pub use state::{info, isolation, outbox, run_isolation};

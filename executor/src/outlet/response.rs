@@ -75,12 +75,12 @@ fn artifact(record: &ArtifactRecord) -> Artifact {
 }
 
 /// To the microsecond: finer digits are noise.
-fn milliseconds(duration: Duration) -> f64 {
+pub fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Rounded up to hundredths: what was observed is never reported smaller than it was.
-fn mib(bytes: Bytes) -> f64 {
+pub fn mib(bytes: Bytes) -> f64 {
     (bytes.0 as f64 / (1024.0 * 1024.0) * 100.0).ceil() / 100.0
 }
 
@@ -127,6 +127,7 @@ mod tests {
                 cpu_source: CpuSource::Rusage,
             },
             sandbox: Some(Sandbox::Cold),
+            failure: None,
             phases: Phases { run: Duration::from_nanos(1_234_567), ..Phases::default() },
             artifacts: vec![ArtifactRecord {
                 path: "out/a.csv".to_owned(),

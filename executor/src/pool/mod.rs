@@ -15,18 +15,16 @@
 mod window;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use linux::tree;
 use sandbox::limits::{Bytes, Limits};
 use sandbox::prepare::{self, Prepared};
 use sandbox::program::Language;
+use sandbox::runtimes::Stamp;
 use tokio::sync::Notify;
 
 use crate::intake::Ceilings;
@@ -59,7 +57,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    const fn of(&self, language: Language) -> usize {
+    pub const fn of(&self, language: Language) -> usize {
         match language {
             Language::Python => self.python,
             Language::Javascript => self.javascript,
@@ -86,17 +84,6 @@ struct Wish {
 impl Wish {
     fn new(place: Place, limits: &Limits) -> Self {
         Self { place, limits: Limits { wall: Duration::ZERO, ..limits.clone() } }
-    }
-}
-
-/// Of the file that an interpreter is, as far as it tells one from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp(u64, u64, i64, i64);
-
-impl Stamp {
-    fn of(interpreter: &Path) -> io::Result<Self> {
-        let file = fs::metadata(interpreter)?;
-        Ok(Self(file.dev(), file.ino(), file.ctime(), file.ctime_nsec()))
     }
 }
 
@@ -252,10 +239,14 @@ impl Pool {
     }
 
     async fn add(&self, parts: &Parts, language: Language, wish: Wish) -> Calm {
+        let began = Instant::now();
         let made = match make(parts, language, &wish).await {
-            Ok(made) => made,
+            Ok(made) => {
+                parts.metrics.count_refill(language, began.elapsed());
+                made
+            }
             Err(error) => {
-                not_filled(language, &wish, &error);
+                not_filled(parts, language, &wish, &error);
                 return match wish.place {
                     // Its directory was removed, or is none: it is not made again until somebody asks for it.
                     Place::Session(_) => {
@@ -294,7 +285,7 @@ impl Pool {
             let is_over = |waiting: &mut Waiting| !waiting.is_usable(&installed.runtime.interpreter);
             for waiting in shelf.waiting.extract_if(.., is_over) {
                 if !waiting.prepared.is_alive() {
-                    not_filled(*language, &waiting.wish, "a sandbox died while it waited");
+                    not_filled(parts, *language, &waiting.wish, "a sandbox died while it waited");
                     calm = Calm::No;
                 }
                 over.push(waiting);
@@ -320,7 +311,8 @@ fn held(shelves: &BTreeMap<Language, Shelf>) -> Bytes {
     Bytes(shelves.values().flat_map(|shelf| &shelf.waiting).map(|waiting| waiting.held.0).sum())
 }
 
-fn not_filled(language: Language, wish: &Wish, error: &str) {
+fn not_filled(parts: &Parts, language: Language, wish: &Wish, error: &str) {
+    parts.metrics.count_pool_failure(language);
     let (language, place) = (language.name(), wish.place.kind());
     tracing::warn!(language, place, error, "{}", events::POOL_NOT_FILLED);
 }

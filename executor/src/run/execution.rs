@@ -21,20 +21,19 @@ use crate::job::Fingerprint;
 use crate::outbox::Label;
 use crate::run::progress::Progress;
 use crate::run::record::RunRecord;
+use crate::telemetry::trace::Trace;
 
 /// Where a request came from, in the words that its callbacks repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub request_id: String,
-    /// As W3C Trace Context writes it.
-    pub traceparent: Option<String>,
+    pub trace: Trace,
     pub accepted_at: Timestamp,
 }
 
 impl Origin {
-    pub fn new(request_id: &str, traceparent: Option<&str>) -> Self {
-        let traceparent = traceparent.map(str::to_owned);
-        Self { request_id: request_id.to_owned(), traceparent, accepted_at: Timestamp::now() }
+    pub fn new(request_id: &str, trace: Trace) -> Self {
+        Self { request_id: request_id.to_owned(), trace, accepted_at: Timestamp::now() }
     }
 }
 
@@ -93,8 +92,8 @@ impl Execution {
 
     /// For messages about it.
     pub fn label(&self) -> Label {
-        let Origin { request_id, traceparent, accepted_at } = &self.origin;
-        Label::new(&self.id, *accepted_at, request_id, traceparent.as_deref(), &self.fingerprint)
+        let Origin { request_id, trace, accepted_at } = &self.origin;
+        Label::new(&self.id, *accepted_at, request_id, Some(trace.headers()), &self.fingerprint)
     }
 
     /// Its place in the queue, for as long as it waits there.

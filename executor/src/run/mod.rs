@@ -7,9 +7,11 @@
 //! | `registry.rs` | which executions there are, and which there were |
 //! | `progress.rs` | where a run is at this moment |
 //! | `record.rs` | what is known of a finished one |
+//! | `line.rs` | what a finished one leaves in the log |
 //! | `markers.rs` | a value that was returned by printing it |
 
 pub mod execution;
+mod line;
 pub mod markers;
 mod pipeline;
 pub mod progress;
@@ -17,16 +19,20 @@ pub mod record;
 pub mod registry;
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use sandbox::host::Host;
+use tokio::sync::Notify;
 use tracing::Instrument;
 
 use crate::admission::{Admission, Refused};
+use crate::artifacts::{self, Late};
 use crate::job::Job;
 use crate::lifecycle::heartbeat::Heartbeats;
 use crate::outbox::{Entry, Outbox};
 use crate::pool::Pool;
+use crate::telemetry::export::Exporter;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{events, spans};
 use crate::workspaces::Workspaces;
@@ -45,6 +51,19 @@ pub struct Parts {
     /// `None`: there is no control plane.
     pub heartbeats: Option<Heartbeats>,
     pub metrics: Metrics,
+    /// Hashing after answers.
+    pub late: Late,
+    pub traceparent: TraceParent,
+    pub exporter: Exporter,
+    /// Told of every run that is over.
+    pub ended: Notify,
+}
+
+/// Whether a program is told the trace of its run, as `TRACEPARENT` among its variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceParent {
+    Told,
+    Withheld,
 }
 
 /// Why there is no execution.
@@ -114,8 +133,18 @@ async fn stored(parts: &Parts, job: &Job) -> Result<Option<Box<Entry>>, SubmitEr
     }
 }
 
-fn begin(parts: &Arc<Parts>, job: Job, origin: &Origin, until: Until) -> Result<Arc<Execution>, SubmitError> {
+fn begin(
+    parts: &Arc<Parts>,
+    mut job: Job,
+    origin: &Origin,
+    until: Until,
+) -> Result<Arc<Execution>, SubmitError> {
     let id = job.program.execution_id.clone();
+    if parts.traceparent == TraceParent::Told {
+        // A request that sets it itself knows better.
+        let variable = job.program.env.entry("TRACEPARENT".to_owned());
+        variable.or_insert_with(|| origin.trace.headers().traceparent);
+    }
     let (execution, stopped) = match parts.registry.enter(&id, &job.fingerprint, origin) {
         Entered::New(execution, stopped) => (execution, stopped),
         Entered::Known(execution) => {
@@ -137,7 +166,7 @@ fn begin(parts: &Arc<Parts>, job: Job, origin: &Origin, until: Until) -> Result<
     // It is new, so nobody else has set it.
     execution.seat.set(waiting.id()).ok();
 
-    let span = spans::execution(&id, &origin.request_id);
+    let span = spans::execution(&id, &origin.request_id, Some(&origin.trace.id()));
     let pledge = parts.outbox.begin(execution.label(), parts.host.facts.capabilities);
     let beating = parts.heartbeats.as_ref().map(|heartbeats| heartbeats.begin(Arc::clone(&execution)));
     let ending = Ending { parts: Arc::clone(parts), execution: Arc::clone(&execution) };
@@ -161,9 +190,21 @@ impl Ending {
         let registry = &self.parts.registry;
         match ended {
             Ok(record) => {
-                record.log();
+                line::say(&record);
+                let Self { parts, execution } = &self;
+                let total = execution.progress.numbers().elapsed;
+                parts.metrics.count_execution(
+                    &record,
+                    total,
+                    execution.origin.trace.recorded_id().as_deref(),
+                );
+                self.parts.exporter.tell(&self.execution.origin, &record);
                 registry.remember(&record, self.execution.progress.kept_bytes());
-                self.execution.become_(State::Done(Arc::new(record)));
+                let record = Arc::new(record);
+                self.execution.become_(State::Done(Arc::clone(&record)));
+                if record.artifacts.iter().any(|artifact| artifact.sha256.is_none()) {
+                    tokio::spawn(complete(Arc::clone(&self.parts), Arc::clone(&self.execution), record));
+                }
             }
             Err(refused) => {
                 registry.forget(&self.execution.id);
@@ -174,8 +215,21 @@ impl Ending {
     }
 }
 
+/// Adds the digests that the answer did not wait for: whoever looks the execution up later has them.
+async fn complete(parts: Arc<Parts>, execution: Arc<Execution>, record: Arc<record::RunRecord>) {
+    let Some(path) = &record.workspace else { return };
+    let Ok(dir) = parts.workspaces.reopen(&record.place, path) else { return };
+    let answered = Arc::clone(&record);
+    let hash = move || artifacts::hash_late(dir.as_fd(), &answered.artifacts, &artifacts::Bounds::default());
+    if let Some(Some(artifacts)) = parts.late.take_turn(hash).await {
+        let completed = record::RunRecord { artifacts, ..record::RunRecord::clone(&record) };
+        execution.become_(State::Done(Arc::new(completed)));
+    }
+}
+
 impl Drop for Ending {
     fn drop(&mut self) {
+        self.parts.ended.notify_one();
         if self.execution.is_open() {
             self.parts.registry.forget(&self.execution.id);
             self.execution.become_(State::Lost);

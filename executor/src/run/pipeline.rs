@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use crate::lifecycle::heartbeat::Beating;
 use crate::outbox::{Pledge, Quiet};
 use crate::pool::Taken;
 use crate::run::execution::{Execution, State};
-use crate::run::record::{Phases, RunRecord, Sandbox};
+use crate::run::record::{Failure, Phases, RunRecord, Sandbox};
 use crate::run::{Parts, markers};
 use crate::telemetry::events;
 use crate::workspaces::{Left, WorkspaceError};
@@ -32,7 +33,7 @@ use crate::workspaces::{Left, WorkspaceError};
 /// One execution on its way.
 pub(super) struct Road<'a> {
     pub(super) parts: &'a Parts,
-    pub(super) execution: &'a Execution,
+    pub(super) execution: &'a Arc<Execution>,
 }
 
 impl Road<'_> {
@@ -125,7 +126,6 @@ impl Road<'_> {
             Err(error) => return Ok(draft.not_started(Stage::Prepare(error))),
         };
         draft.record.sandbox = Some(sandbox);
-        self.parts.metrics.count_sandbox(job.program.language, sandbox);
 
         // Half a sandbox is nobody's to take down, so whoever wants this one to end has waited for it.
         if let Some(stop) = stopped.already() {
@@ -149,7 +149,7 @@ impl Road<'_> {
             never = pledge.follow(&self.execution.progress) => match never {},
         };
         self.execution.progress.collects();
-        let finished = match finished {
+        let mut finished = match finished {
             Ok(finished) => finished,
             Err(bug) => return Ok(draft.not_started(Stage::Supervisor(bug))),
         };
@@ -158,11 +158,30 @@ impl Road<'_> {
         let outcome = outcome::judge(&finished.facts);
 
         // 8. collect, now that nobody writes any more.
-        let manifest = collect(workspace.dir.try_clone(), before).await;
+        let before = Arc::new(before);
+        let mut manifest = collect(workspace.dir.try_clone(), &before).await;
+        if let Some(remains) = finished.remains.take_if(|remains| !remains.rests()) {
+            remains.end().await;
+            manifest = collect(workspace.dir.try_clone(), &before).await;
+        }
         draft.phases.collect = draft.lap().saturating_sub(draft.phases.start + draft.phases.run);
         let empty = manifest.as_ref().is_some_and(|manifest| manifest.artifacts.is_empty());
-        workspace.release(if empty { Left::Nothing } else { Left::Artifacts });
-        drop(ticket);
+        let end = move || {
+            workspace.release(if empty { Left::Nothing } else { Left::Artifacts });
+            drop(ticket);
+        };
+        match finished.remains.take() {
+            // What it holds is this run's until it is freed, so the next run waits for that. The answer does not, and comes first.
+            Some(remains) => {
+                let execution = Arc::clone(self.execution);
+                tokio::spawn(async move {
+                    execution.over().await;
+                    remains.end().await;
+                    end();
+                });
+            }
+            None => end(),
+        }
 
         // 9. record.
         Ok(draft.finished(outcome, finished, manifest))
@@ -189,9 +208,12 @@ async fn snapshot(place: &Place, dir: io::Result<OwnedFd>) -> Snapshot {
     }
 }
 
-async fn collect(dir: io::Result<OwnedFd>, before: Snapshot) -> Option<Manifest> {
-    let dir = dir.ok()?;
-    let collect = move || artifacts::collect(dir.as_fd(), &before, &Bounds::default());
+async fn collect(dir: io::Result<OwnedFd>, before: &Arc<Snapshot>) -> Option<Manifest> {
+    let (dir, before) = (dir.ok()?, Arc::clone(before));
+    if let Some(manifest) = artifacts::of_nothing(dir.as_fd(), &before) {
+        return Some(manifest);
+    }
+    let collect = move || artifacts::collect(dir.as_fd(), &before, &Bounds::before_the_answer());
     tokio::task::spawn_blocking(collect).await.ok()
 }
 
@@ -234,7 +256,7 @@ impl Draft {
     }
 
     /// The whole reason is the operator's; the caller is told what it means, and nothing of the host.
-    fn not_started(self, stage: Stage) -> RunRecord {
+    fn not_started(mut self, stage: Stage) -> RunRecord {
         let untold = "the executor could not run the program; its log says why";
         let (stage, error, told) = match stage {
             Stage::Workspace(error) => {
@@ -249,7 +271,7 @@ impl Draft {
             Stage::Prepare(error) => (error.stage.name(), error.to_string(), error.told_outside()),
             Stage::Supervisor(error) => ("supervise", error.to_string(), untold.to_owned()),
         };
-        tracing::error!(stage, error, "{}", events::EXECUTION_FAILED);
+        self.record.failure = Some(Failure { stage, error });
         self.ended(outcome::sandbox_error(told))
     }
 

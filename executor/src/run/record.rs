@@ -15,7 +15,6 @@ use serde_json::value::RawValue;
 
 use crate::artifacts::ArtifactRecord;
 use crate::job::{Job, Place};
-use crate::telemetry::events;
 
 #[derive(Debug, Clone)]
 pub struct RunRecord {
@@ -34,6 +33,8 @@ pub struct RunRecord {
     pub usage: Usage,
     /// `None` when it got no sandbox.
     pub sandbox: Option<Sandbox>,
+    /// Why we could not run it, for the log. `None` when we could, whatever the program did.
+    pub failure: Option<Failure>,
     pub phases: Phases,
     /// Sorted by path.
     pub artifacts: Vec<ArtifactRecord>,
@@ -47,7 +48,7 @@ pub struct RunRecord {
 
 impl RunRecord {
     /// Of a job that has done nothing yet.
-    pub(super) fn of(job: &Job, capabilities: Capabilities, now: Timestamp) -> Self {
+    pub(crate) fn of(job: &Job, capabilities: Capabilities, now: Timestamp) -> Self {
         Self {
             execution_id: job.program.execution_id.clone(),
             place: job.place.clone(),
@@ -60,6 +61,7 @@ impl RunRecord {
             execution_time: Duration::ZERO,
             usage: Usage::default(),
             sandbox: None,
+            failure: None,
             phases: Phases::default(),
             artifacts: Vec::new(),
             artifacts_truncated: false,
@@ -90,13 +92,6 @@ impl RunRecord {
             stderr.push_str(&format!("sandbox-executor: {}\n", detail.message));
         }
     }
-
-    pub(super) fn log(&self) {
-        let Outcome { status, cause, exit_code, .. } = self.outcome;
-        let duration_ms = u64::try_from(self.execution_time.as_millis()).unwrap_or(u64::MAX);
-        let (status, cause) = (status.name(), cause.name());
-        tracing::info!(status, cause, exit_code, duration_ms, "{}", events::EXECUTION_COMPLETED);
-    }
 }
 
 /// Where the time went. A phase that was not reached took no time.
@@ -107,6 +102,15 @@ pub struct Phases {
     pub start: Duration,
     pub run: Duration,
     pub collect: Duration,
+    /// Of its result, before it is answered. Not in the answer, which is what is written.
+    pub journal: Duration,
+}
+
+/// What kept a program from being run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub stage: &'static str,
+    pub error: String,
 }
 
 /// Where its sandbox came from.
@@ -118,6 +122,16 @@ pub enum Sandbox {
     Cold,
 }
 
+impl Sandbox {
+    /// The word on the wire, in logs and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        }
+    }
+}
+
 /// Whether the control plane will hear of this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callback {
@@ -127,6 +141,17 @@ pub enum Callback {
     Journalled,
     /// It could not be written, and waits in memory.
     NotDurable,
+}
+
+impl Callback {
+    /// The word on the wire and in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Journalled => "journalled",
+            Self::NotDurable => "not_durable",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

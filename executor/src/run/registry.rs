@@ -151,13 +151,14 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::trace::{Spans, Trace};
 
     fn fingerprint(code: u8) -> Fingerprint {
         Fingerprint(vec![("code".into(), [code; 32]), ("language".into(), [0; 32])])
     }
 
     fn origin() -> Origin {
-        Origin::new("request", None)
+        Origin::new("request", Trace::begin(Spans::Unexported))
     }
 
     #[test]

@@ -27,9 +27,15 @@ macro_rules! events {
 
 events! {
     EXECUTION_STARTED = "execution_started", "info", ["language", "place"], "the program was handed to its sandbox";
-    EXECUTION_COMPLETED = "execution_completed", "info", ["status", "cause", "exit_code", "duration_ms"],
-        "a run is over, whatever the program did";
-    EXECUTION_FAILED = "execution_failed", "error", ["stage", "error"], "we could not run the program";
+    EXECUTION_COMPLETED = "execution_completed", "info", [
+        "language", "place", "sandbox", "status", "cause", "exit_code", "limit", "observed",
+        "duration_ms", "cpu_time_ms", "peak_memory_mb", "io_read_bytes", "io_write_bytes",
+        "queue_ms", "prepare_ms", "start_ms", "collect_ms", "journal_ms",
+        "stdout_bytes", "stdout_truncated", "stderr_bytes", "stderr_truncated",
+        "artifacts", "artifacts_truncated", "callback"
+    ], "a run is over, whatever the program did";
+    EXECUTION_FAILED = "execution_failed", "error", ["stage", "error"],
+        "we could not run the program; with the fields of `execution_completed`";
     EXECUTION_REFUSED = "execution_refused", "info", ["error_code", "reason"], "a request was not admitted";
     CALLBACK_DELIVERED = "callback_delivered", "info", ["attempts", "http_status"], "the control plane has the result";
     CALLBACK_DEFERRED = "callback_deferred", "warn", ["attempts", "error", "retry_in_ms", "suppressed"],
@@ -71,10 +77,21 @@ events! {
         "this host cannot give everything; what is in force is in /health";
     POOL_NOT_FILLED = "pool_not_filled", "warn", ["language", "place", "error"],
         "a sandbox could not be prepared ahead, or died while it waited; it is tried again, and runs prepare their own meanwhile";
+    FORK_SERVER_UNAVAILABLE = "fork_server_unavailable", "warn", ["error"],
+        "there is no fork server for Python: bubblewrap builds every sandbox, which takes longer; one that had been there is tried again";
+    FORK_SERVER_RETIRED = "fork_server_retired", "warn", ["reason"],
+        "the fork server failed, or its interpreter was replaced: another takes its place, and bubblewrap builds meanwhile";
     API_UNPROTECTED = "api_unprotected", "warn", ["host"],
         "EXECUTOR_API_TOKEN is not set and the address is not loopback: anybody who reaches it can run code";
     PANICKED = "panicked", "error", ["location", "thread", "panic"], "a bug in the daemon; the task that met it is gone";
+    SPANS_NOT_EXPORTED = "spans_not_exported", "warn", ["error", "suppressed"],
+        "the collector did not take spans of runs; it gets the next ones, and these may be lost";
     LIBRARY_MESSAGE = "library_message", "warn", ["library", "message"], "said by a library, in its own words";
+}
+
+/// There are as many of these as there are runs, which slots bound; each tells what no other line does.
+pub(super) fn is_of_one_run(event: &str) -> bool {
+    [EXECUTION_STARTED, EXECUTION_COMPLETED, EXECUTION_FAILED, CALLBACK_DELIVERED].contains(&event)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! say so, and no run may fail because nobody reads its log.
 
 use std::io::Write;
+use std::time::Instant;
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -13,7 +14,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::events;
 use super::fields::{Fields, Value};
-use super::render::Line;
+use super::floods::Floods;
+use super::render::{Line, Paint};
 use crate::config::LogFormat;
 
 /// The crates whose messages are event names. All others are libraries.
@@ -21,8 +23,11 @@ pub(super) const OWN: [&str; 5] = ["sandbox_executor", "executor", "sandbox", "l
 
 pub(super) struct Lines<W> {
     pub(super) format: LogFormat,
+    /// Of text.
+    pub(super) paint: Paint,
     pub(super) container_id: String,
     pub(super) writer: W,
+    pub(super) floods: Floods,
 }
 
 impl<S, W> Layer<S> for Lines<W>
@@ -65,6 +70,13 @@ where
             fields.set("message", Value::Text(message.clone()));
             events::LIBRARY_MESSAGE
         };
+        if !events::is_of_one_run(event) {
+            match self.floods.pass(metadata.callsite(), Instant::now()) {
+                Some(0) => {}
+                Some(held_back) => fields.set("suppressed", Value::Unsigned(held_back)),
+                None => return,
+            }
+        }
         let line = Line {
             timestamp: format!("{:.3}", jiff::Timestamp::now()),
             level: level_name(metadata),
@@ -74,7 +86,7 @@ where
         };
         let line = match self.format {
             LogFormat::Json => line.json(),
-            LogFormat::Text => line.text(),
+            LogFormat::Text => line.text(self.paint),
         };
         drop(self.writer.make_writer().write_all(line.as_bytes()));
     }

@@ -3,6 +3,7 @@
 //! Lines go to standard error: standard output belongs to what a command answers. Libraries are heard from `warn` up,
 //! whatever `LOG_LEVEL` is, because what they say at lower levels may hold headers and addresses.
 
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use tracing::Subscriber;
@@ -13,7 +14,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
 use super::events;
+use super::floods::Floods;
 use super::lines::{Lines, OWN};
+use super::render::Paint;
 use crate::config::{LogFormat, LogLevel};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,8 @@ pub struct AlreadyStarted(#[from] tracing::subscriber::SetGlobalDefaultError);
 /// # Errors
 /// It was called before.
 pub fn start(level: LogLevel, format: LogFormat, container_id: &str) -> Result<(), AlreadyStarted> {
-    tracing::subscriber::set_global_default(subscriber(level, format, container_id, std::io::stderr))?;
+    let paint = if std::io::stderr().is_terminal() { Paint::Coloured } else { Paint::Plain };
+    tracing::subscriber::set_global_default(subscriber(level, format, paint, container_id, std::io::stderr))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -33,6 +37,7 @@ pub fn start(level: LogLevel, format: LogFormat, container_id: &str) -> Result<(
 fn subscriber<W>(
     level: LogLevel,
     format: LogFormat,
+    paint: Paint,
     container_id: &str,
     writer: W,
 ) -> impl Subscriber + Send + Sync
@@ -48,7 +53,8 @@ where
     };
     let libraries = ours.min(LevelFilter::WARN);
     let targets = Targets::new().with_default(libraries).with_targets(OWN.map(|name| (name, ours)));
-    let lines = Lines { format, container_id: container_id.to_owned(), writer };
+    let lines =
+        Lines { format, paint, container_id: container_id.to_owned(), writer, floods: Floods::default() };
     Registry::default().with(lines.with_filter(targets))
 }
 

@@ -23,9 +23,13 @@ impl Write for Captured {
 
 /// The lines that `say` leaves behind.
 fn logged(level: LogLevel, format: LogFormat, say: impl FnOnce()) -> String {
+    painted(level, format, Paint::Plain, say)
+}
+
+fn painted(level: LogLevel, format: LogFormat, paint: Paint, say: impl FnOnce()) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
-    let subscriber = subscriber(level, format, "container-1", move || writer.clone());
+    let subscriber = subscriber(level, format, paint, "container-1", move || writer.clone());
     tracing::subscriber::with_default(subscriber, say);
     let bytes = captured.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -40,7 +44,7 @@ fn one_object(lines: &str) -> Value {
 #[test]
 fn a_json_line_is_one_flat_object_with_the_ids_of_its_run() {
     let lines = logged(LogLevel::Info, LogFormat::Json, || {
-        let _entered = spans::execution("exec_1", "request-1").entered();
+        let _entered = spans::execution("exec_1", "request-1", Some("trace-1")).entered();
         info!(
             exit_code = -1_i64,
             duration_ms = 12_u64,
@@ -60,6 +64,7 @@ fn a_json_line_is_one_flat_object_with_the_ids_of_its_run() {
         ("container_id", Value::from("container-1")),
         ("execution_id", Value::from("exec_1")),
         ("request_id", Value::from("request-1")),
+        ("trace_id", Value::from("trace-1")),
         ("exit_code", Value::from(-1)),
         ("duration_ms", Value::from(12)),
         ("share", Value::from(0.5)),
@@ -72,7 +77,7 @@ fn a_json_line_is_one_flat_object_with_the_ids_of_its_run() {
 #[test]
 fn the_ids_of_a_run_are_there_even_when_only_errors_are_logged() {
     let lines = logged(LogLevel::Error, LogFormat::Json, || {
-        let _entered = spans::execution("exec_1", "request-1").entered();
+        let _entered = spans::execution("exec_1", "request-1", Some("trace-1")).entered();
         info!("{}", events::EXECUTION_STARTED);
         error!("{}", events::EXECUTION_FAILED);
     });
@@ -100,10 +105,41 @@ fn no_value_can_break_a_line_or_reach_the_terminal() {
 #[test]
 fn a_text_line_reads_from_left_to_right() {
     let lines = logged(LogLevel::Info, LogFormat::Text, || {
+        let _entered = spans::execution("exec_1", "request-1", None).entered();
         info!(path = "/tmp/a b", count = 2_u64, empty = "", "{}", events::CLEANUP_FAILED);
     });
     let (_, rest) = lines.split_once(' ').unwrap();
-    assert_eq!(rest, "INFO  cleanup_failed container_id=container-1 path=\"/tmp/a b\" count=2 empty=\"\"\n");
+    let expected = "INFO  cleanup_failed path=\"/tmp/a b\" count=2 empty=\"\" execution_id=exec_1 request_id=request-1 \
+                    container_id=container-1\n";
+    assert_eq!(rest, expected);
+}
+
+#[test]
+fn colours_are_around_a_line_and_never_from_a_value() {
+    let lines = painted(LogLevel::Info, LogFormat::Text, Paint::Coloured, || {
+        error!(path = HOSTILE, "{}", events::CLEANUP_FAILED);
+    });
+    let without = ["\x1b[2m", "\x1b[31m", "\x1b[1m", "\x1b[0m"]
+        .iter()
+        .fold(lines.clone(), |line, colour| line.replace(colour, ""));
+    assert!(lines.contains("\x1b[31mERROR\x1b[0m \x1b[1mcleanup_failed\x1b[0m path="), "{lines:?}");
+    assert_eq!(without.chars().filter(|character| character.is_control()).count(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_place_that_does_not_stop_talking_is_held_back_and_a_run_never_is() {
+    let lines = logged(LogLevel::Info, LogFormat::Json, || {
+        for _ in 0..1_000 {
+            info!("{}", events::EXECUTION_REFUSED);
+            info!("{}", events::EXECUTION_COMPLETED);
+        }
+        error!("{}", events::EXECUTION_REFUSED);
+    });
+    let count = |event: &str| lines.lines().filter(|line| line.contains(event)).count();
+    assert_eq!(count("execution_completed"), 1_000);
+    // A machine that is busy may need more than a second for it.
+    let refused = count("execution_refused");
+    assert!((21..200).contains(&refused), "{refused}");
 }
 
 // LG-02

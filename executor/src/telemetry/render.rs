@@ -21,6 +21,9 @@ pub(super) struct Line<'a> {
 /// These four head every line; a field cannot take their place.
 const RESERVED: [&str; 4] = ["timestamp", "level", "event", "container_id"];
 
+/// Of the spans, in a line of text.
+const IDS: [&str; 3] = ["execution_id", "request_id", "trace_id"];
+
 impl Line<'_> {
     pub(super) fn json(&self) -> String {
         // Strings and numbers alone always serialise.
@@ -37,22 +40,25 @@ impl Line<'_> {
         line
     }
 
-    pub(super) fn text(&self) -> String {
-        let mut line = format!("{} {:5} {}", self.timestamp, self.level.to_ascii_uppercase(), self.event);
-        let container_id = Value::Text(self.container_id.to_owned());
-        let all = std::iter::once(("container_id", &container_id)).chain(self.own_fields());
-        for (name, value) in all {
-            line.push(' ');
-            line.push_str(name);
-            line.push('=');
-            match value {
-                Value::Text(text) => push_text(&mut line, text),
-                Value::Signed(number) => line.push_str(&number.to_string()),
-                Value::Unsigned(number) => line.push_str(&number.to_string()),
-                Value::Float(number) => line.push_str(&number.to_string()),
-                Value::Truth(truth) => line.push_str(&truth.to_string()),
-            }
+    /// What happened comes first; the ids, which are long and for machines, come last.
+    pub(super) fn text(&self, paint: Paint) -> String {
+        let Colours { level, event, quiet, off } = paint.of(self.level);
+        let mut line = format!(
+            "{quiet}{}{off} {level}{:5}{off} {event}{}{off}",
+            self.timestamp,
+            self.level.to_ascii_uppercase(),
+            self.event
+        );
+        let is_id = |name: &str| IDS.contains(&name);
+        for (name, value) in self.own_fields().filter(|(name, _)| !is_id(name)) {
+            push_field(&mut line, name, value);
         }
+        line.push_str(quiet);
+        for (name, value) in self.own_fields().filter(|(name, _)| is_id(name)) {
+            push_field(&mut line, name, value);
+        }
+        push_field(&mut line, "container_id", &Value::Text(self.container_id.to_owned()));
+        line.push_str(off);
         line.push('\n');
         line
     }
@@ -61,6 +67,34 @@ impl Line<'_> {
         self.fields.iter().filter(|(name, _)| !RESERVED.contains(name))
     }
 }
+
+/// Whether a line of text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paint {
+    Plain,
+    /// For a terminal (ECMA-48, 8.3.117).
+    Coloured,
+}
+
+struct Colours {
+    level: &'static str,
+    event: &'static str,
+    quiet: &'static str,
+    off: &'static str,
+}
+
+impl Paint {
+    const fn of(self, level: &str) -> Colours {
+        match (self, level.as_bytes()) {
+            (Self::Plain, _) => Colours { level: "", event: "", quiet: "", off: "" },
+            (Self::Coloured, b"error") => Colours { level: "\x1b[31m", ..COLOURED },
+            (Self::Coloured, b"warn") => Colours { level: "\x1b[33m", ..COLOURED },
+            (Self::Coloured, _) => COLOURED,
+        }
+    }
+}
+
+const COLOURED: Colours = Colours { level: "", event: "\x1b[1m", quiet: "\x1b[2m", off: "\x1b[0m" };
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -79,6 +113,19 @@ impl Serialize for Line<'_> {
             }
         }
         map.end()
+    }
+}
+
+fn push_field(line: &mut String, name: &str, value: &Value) {
+    line.push(' ');
+    line.push_str(name);
+    line.push('=');
+    match value {
+        Value::Text(text) => push_text(line, text),
+        Value::Signed(number) => line.push_str(&number.to_string()),
+        Value::Unsigned(number) => line.push_str(&number.to_string()),
+        Value::Float(number) => line.push_str(&number.to_string()),
+        Value::Truth(truth) => line.push_str(&truth.to_string()),
     }
 }
 

@@ -115,6 +115,11 @@ impl Workspaces {
         Ok(Workspace { dir, path, place: place.clone(), lease })
     }
 
+    /// Every workspace is one of these directories, or below one: real paths.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        vec![self.directories.workspace_path.clone(), self.directories.sessions_path.clone()]
+    }
+
     /// A directory for a sandbox that shall wait over it. Makes none for a session, and opens none to its owner: an execution
     /// that has closed it may be running.
     pub fn lay_ready(&self, place: &Place) -> Result<Workspace, WorkspaceError> {

@@ -8,9 +8,9 @@ mod bearer;
 mod body;
 mod content;
 mod request_id;
-mod trace_parent;
+mod trace;
 
 pub use bearer::Gate;
 pub use body::{Budget, Received, read_body};
 pub use request_id::{REQUEST_ID, RequestId, identify};
-pub use trace_parent::trace_parent;
+pub use trace::trace;

@@ -1,7 +1,7 @@
 //! OpenMetrics text, which the client library writes → the Prometheus text format 0.0.4, which every scraper reads.
 //!
-//! For what we have they differ in three things only: 0.0.4 names a counter with its `_total` in `# HELP` and `# TYPE`, too, has
-//! no `# UNIT` and no `# EOF`. Samples are left as they are.
+//! For what we have they differ in four things only: 0.0.4 names a counter with its `_total` in `# HELP` and `# TYPE`, too, has
+//! no `# UNIT`, no `# EOF` and no examples behind its samples.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,9 @@ pub(super) fn from_open_metrics(text: &str) -> String {
             Some((kind, name, rest)) if counters.contains(name) => {
                 written.extend(["# ", kind, " ", name, "_total ", rest]);
             }
-            Some(_) | None => written.push_str(line),
+            Some(_) => written.push_str(line),
+            // No value of a label of ours has a space before a `#`.
+            None => written.push_str(line.split_once(" # {").map_or(line, |(sample, _example)| sample)),
         }
         written.push('\n');
     }
@@ -34,6 +36,13 @@ fn described(line: &str) -> Option<(&str, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_are_left_out() {
+        let open =
+            "# TYPE a histogram\na_bucket{le=\"1.0\"} 1 # {trace_id=\"0af7\"} 0.5 1700000000.5\n# EOF\n";
+        assert_eq!(from_open_metrics(open), "# TYPE a histogram\na_bucket{le=\"1.0\"} 1\n");
+    }
 
     #[test]
     fn counters_are_described_under_the_name_they_are_sampled_by() {
