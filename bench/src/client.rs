@@ -15,11 +15,16 @@ use crate::error::{BenchError, Result, doing};
 /// Longer than any run of the benchmark: reaching it is a failure to report, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The daemon closes a connection that is idle for longer than it gives a caller for the head of a request: well before that it
+/// is replaced, outside of what is measured.
+const IDLE: Duration = Duration::from_secs(3);
+
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
     address: SocketAddr,
     buffer: Vec<u8>,
+    last_used: Instant,
 }
 
 #[derive(Debug)]
@@ -28,15 +33,20 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// From the first byte sent to the last one received.
     pub(crate) elapsed: Duration,
+    pub(crate) ended: Instant,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| BenchError::Protocol { why: format!("the body is not JSON: {error}") })
+    }
 }
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, address, buffer: Vec::new() })
+        let stream = open(address)?;
+        Ok(Self { stream, address, buffer: Vec::new(), last_used: Instant::now() })
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Result<Answer> {
@@ -64,6 +74,9 @@ impl Client {
     }
 
     fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
+        if self.last_used.elapsed() > IDLE {
+            self.stream = open(self.address).map_err(doing("connect to the daemon again"))?;
+        }
         let begin = Instant::now();
         self.stream.write_all(request).map_err(doing("send a request to the daemon"))?;
         let head_end = loop {
@@ -78,10 +91,11 @@ impl Client {
         while self.buffer.len() < head_end + length {
             self.read_more()?;
         }
-        let elapsed = begin.elapsed();
+        let ended = Instant::now();
+        self.last_used = ended;
         let body = self.buffer[head_end..head_end + length].to_vec();
         self.buffer.drain(..head_end + length);
-        Ok(Answer { status, body, elapsed })
+        Ok(Answer { status, body, elapsed: ended - begin, ended })
     }
 
     fn read_more(&mut self) -> Result<()> {
@@ -95,6 +109,14 @@ impl Client {
         self.buffer.extend_from_slice(&chunk[..count]);
         Ok(())
     }
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

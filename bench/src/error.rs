@@ -20,6 +20,8 @@ pub(crate) enum BenchError {
     NoNumber { field: &'static str, answer: String },
     #[error("cannot write the report {}: {source}", path.display())]
     Report { path: PathBuf, source: io::Error },
+    #[error("cannot draw {}: {why}", path.display())]
+    Chart { path: PathBuf, why: String },
 }
 
 pub(crate) type Result<T> = std::result::Result<T, BenchError>;

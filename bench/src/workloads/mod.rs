@@ -2,6 +2,8 @@
 //!
 //! Both halves of a workload must compute the same answer from the same input; `expect` is how each side proves it did.
 
+pub(crate) mod sized;
+
 use serde_json::{Value, json};
 
 /// A handler of ordinary size: reads an event, returns a value.
@@ -48,6 +50,8 @@ pub(crate) enum Expect {
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
+    /// The setting that says how many sandboxes wait for such work.
+    pub(crate) pool: &'static str,
     /// Body of `POST /execute`.
     pub(crate) request: Value,
     /// Interpreter and arguments behind `bwrap … --`.
@@ -73,36 +77,55 @@ fn arguments(interpreter_name: &str, rest: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The three languages, cold: what the overhead over bare bubblewrap is measured with.
+/// The three languages: what bare bubblewrap is compared with.
 pub(crate) fn languages() -> Vec<Workload> {
-    let event = json!({ "text": "the quick brown fox jumps over the lazy dog", "numbers": [1, 2, 3, 4, 5] });
-    let answer = json!({ "words": 9, "longest": "quick", "sum": 15 });
-    vec![
-        Workload {
-            name: "shell true",
-            request: request("shell", "true"),
-            command: arguments("bash", &["-c", "true"]),
-            stdin: String::new(),
-            expect: Expect::Nothing,
-            runs_divisor: 1,
-        },
-        Workload {
-            name: "python handler",
-            request: with_event(request("python", PYTHON_HANDLER), &event),
-            command: arguments("python3", &["-I", "-B", "-c", &[PYTHON_HANDLER, PYTHON_BARE_TAIL].concat()]),
-            stdin: event.to_string(),
-            expect: Expect::Json(answer.clone()),
-            runs_divisor: 1,
-        },
-        Workload {
-            name: "node handler",
-            request: with_event(request("javascript", NODE_HANDLER), &event),
-            command: arguments("node", &["-e", &[NODE_HANDLER, NODE_BARE_TAIL].concat()]),
-            stdin: event.to_string(),
-            expect: Expect::Json(answer),
-            runs_divisor: 2,
-        },
-    ]
+    vec![shell(), python_handler(), node_handler()]
+}
+
+pub(crate) fn shell() -> Workload {
+    Workload {
+        name: "shell true",
+        pool: "POOL_SHELL",
+        request: request("shell", "true"),
+        command: arguments("bash", &["-c", "true"]),
+        stdin: String::new(),
+        expect: Expect::Nothing,
+        runs_divisor: 1,
+    }
+}
+
+pub(crate) fn python_handler() -> Workload {
+    let event = handlers_event();
+    Workload {
+        name: "python handler",
+        pool: "POOL_PYTHON",
+        request: with_event(request("python", PYTHON_HANDLER), &event),
+        command: arguments("python3", &["-I", "-B", "-c", &[PYTHON_HANDLER, PYTHON_BARE_TAIL].concat()]),
+        stdin: event.to_string(),
+        expect: Expect::Json(handlers_answer()),
+        runs_divisor: 1,
+    }
+}
+
+fn node_handler() -> Workload {
+    let event = handlers_event();
+    Workload {
+        name: "node handler",
+        pool: "POOL_JAVASCRIPT",
+        request: with_event(request("javascript", NODE_HANDLER), &event),
+        command: arguments("node", &["-e", &[NODE_HANDLER, NODE_BARE_TAIL].concat()]),
+        stdin: event.to_string(),
+        expect: Expect::Json(handlers_answer()),
+        runs_divisor: 2,
+    }
+}
+
+fn handlers_event() -> Value {
+    json!({ "text": "the quick brown fox jumps over the lazy dog", "numbers": [1, 2, 3, 4, 5] })
+}
+
+fn handlers_answer() -> Value {
+    json!({ "words": 9, "longest": "quick", "sum": 15 })
 }
 
 pub(crate) fn large_output() -> Workload {
@@ -110,6 +133,7 @@ pub(crate) fn large_output() -> Workload {
     body["mode"] = json!("script");
     Workload {
         name: "10 MiB of stdout",
+        pool: "POOL_PYTHON",
         request: body,
         command: arguments("python3", &["-I", "-B", "-c", TEN_MIB_OF_STDOUT]),
         stdin: String::new(),
