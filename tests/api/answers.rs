@@ -1,5 +1,6 @@
 //! What every answer has, whatever it says: an id, and for an error a body that helps and tells nothing of the inside.
 
+use std::collections::BTreeSet;
 use std::thread;
 
 use conformance::{Answer, Daemon, Settings};
@@ -76,20 +77,67 @@ fn a_sane_request_id_is_taken_over_and_any_other_replaced() {
         made.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())),
         "{made:?}"
     );
-    let different: std::collections::BTreeSet<_> = made.iter().collect();
+    let different: BTreeSet<_> = made.iter().collect();
     assert_eq!(different.len(), made.len());
 }
 
 #[test]
-fn the_request_id_is_in_every_line_of_its_run() {
+fn the_request_id_and_the_trace_are_in_every_line_of_its_run() {
     let daemon = Daemon::default_settings();
-    let headers = [JSON, ("x-request-id", "traced-7"), ("traceparent", "nonsense")];
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let headers = [JSON, ("x-request-id", "traced-7"), ("traceparent", &parent)];
     assert_eq!(daemon.request("POST", "/execute", &headers, GOOD.into()).status, 200);
+    assert_eq!(daemon.request("POST", "/execute", &headers, b"{}".into()).status, 400);
+    daemon.eventually("both are logged", |daemon| {
+        daemon.events("execution_refused").len() == 1 && daemon.events("execution_completed").len() == 1
+    });
+    assert_eq!(daemon.events("execution_refused")[0]["trace_id"], trace);
     let log = daemon.log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of_the_run: Vec<_> = lines.iter().filter(|line| line["execution_id"] == "exec_first").collect();
     assert!(of_the_run.len() >= 2, "{log}");
     assert!(of_the_run.iter().all(|line| line["request_id"] == "traced-7"), "{log}");
+    assert!(of_the_run.iter().all(|line| line["trace_id"] == trace), "{log}");
+}
+
+#[test]
+fn a_run_without_a_trace_gets_one_whatever_its_caller_wrote() {
+    let daemon = Daemon::default_settings();
+    let mut seen = BTreeSet::new();
+    for (number, written) in
+        ["nonsense", "00-\"}-x-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"]
+            .into_iter()
+            .enumerate()
+    {
+        let body = json!({"code": "true", "language": "shell", "execution_id": format!("exec_{number}")});
+        let headers = [JSON, ("traceparent", written), ("tracestate", "\"}=x")];
+        assert_eq!(daemon.request("POST", "/execute", &headers, body.to_string().into()).status, 200);
+        daemon.eventually("it is logged", |daemon| daemon.events("execution_started").len() > number);
+        let line = &daemon.events("execution_started")[number];
+        let trace = line["trace_id"].as_str().unwrap().to_owned();
+        assert!(trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+        assert!(seen.insert(trace), "{line}");
+    }
+    assert!(!daemon.log().contains("nonsense") && !daemon.log().contains("=x"), "{}", daemon.log());
+    assert!(!daemon.get("/metrics").text().contains(seen.first().unwrap()));
+}
+
+#[test]
+fn a_program_finds_its_trace_only_where_that_is_wanted() {
+    let show = "echo \"${TRACEPARENT:-none}\"";
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let body = json!({"code": show, "language": "shell", "workspace": "fresh"}).to_string();
+    let headers = [JSON, ("traceparent", parent)];
+    let shown = |daemon: &Daemon, body: &str| {
+        daemon.request("POST", "/execute", &headers, body.to_owned().into()).result()["stdout"].clone()
+    };
+    assert_eq!(shown(&Daemon::default_settings(), &body), "none\n");
+    let daemon = Settings::new().set("TRACEPARENT_IN_SANDBOX", "true").start();
+    assert_eq!(shown(&daemon, &body), format!("{parent}\n"));
+    let own =
+        json!({"code": show, "language": "shell", "workspace": "fresh", "env_vars": {"TRACEPARENT": "mine"}});
+    assert_eq!(shown(&daemon, &own.to_string()), "mine\n");
 }
 
 #[test]

@@ -1,48 +1,13 @@
 //! `GET /metrics`: what a scraper reads, and that it says what `/health` says.
 
-use std::collections::BTreeMap;
-
+use conformance::metrics::{FORMAT, Samples, samples};
 use conformance::{Daemon, Settings, can};
 use serde_json::json;
 
 use crate::program::is_root;
 
-const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Name and labels as written → value. Holds each line to the Prometheus text format, version 0.0.4.
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let mut types = BTreeMap::new();
-    let mut samples = BTreeMap::new();
-    assert!(text.ends_with('\n'), "{text}");
-    for line in text.lines() {
-        if let Some(described) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = described.split_once(' ').unwrap();
-            assert!(["gauge", "counter", "histogram", "summary", "untyped"].contains(&kind), "{line}");
-            assert!(types.insert(name, kind).is_none(), "{name} is described twice");
-            continue;
-        }
-        if line.starts_with("# HELP ") {
-            continue;
-        }
-        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-        let name = series.split('{').next().unwrap();
-        assert!(types.contains_key(name), "{name} has no type");
-        let good = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        assert!(name.starts_with("sandbox_executor_") && name.chars().all(good), "{line}");
-        let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
-        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} twice");
-    }
-    samples
-}
-
-fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
-    let answer = daemon.request("GET", "/metrics", &[], vec![]);
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some(FORMAT)));
-    samples(&answer.text())
-}
-
 /// The one series of what is in force.
-fn isolation(samples: &BTreeMap<String, f64>) -> String {
+fn isolation(samples: &Samples) -> String {
     let mut all = samples.iter().filter(|(series, _)| series.starts_with("sandbox_executor_isolation_info{"));
     let (Some((series, value)), None) = (all.next(), all.next()) else { panic!("{samples:?}") };
     assert_eq!(*value, 1.0);
@@ -59,7 +24,7 @@ fn expected(daemon: &Daemon) -> String {
 #[test]
 fn what_is_in_force_is_what_health_says() {
     let daemon = Daemon::default_settings();
-    assert_eq!(isolation(&scrape(&daemon)), expected(&daemon));
+    assert_eq!(isolation(&daemon.metrics()), expected(&daemon));
 }
 
 #[test]
@@ -69,23 +34,23 @@ fn behind_a_masked_proc_the_metric_says_so() {
     }
     let daemon = Settings::new().behind_masked_proc().start();
     assert!(expected(&daemon).contains("tier=\"shared-proc\""));
-    assert_eq!(isolation(&scrape(&daemon)), expected(&daemon));
+    assert_eq!(isolation(&daemon.metrics()), expected(&daemon));
 }
 
 // LG-04
 #[test]
 fn executions_are_counted_while_they_run_and_no_series_is_made_by_a_caller() {
     let daemon = Daemon::default_settings();
-    let before: Vec<String> = scrape(&daemon).into_keys().collect();
+    let before: Vec<String> = daemon.metrics().into_keys().collect();
     let code = "while [ ! -e go ]; do sleep 0.05; done";
     let request = json!({ "language": "shell", "code": code, "execution_id": "exec_counted" });
     std::thread::scope(|scope| {
         let running = scope.spawn(|| daemon.execute(&request).result());
-        daemon.eventually("it runs", |daemon| scrape(daemon)["sandbox_executor_active_executions"] == 1.0);
+        daemon.eventually("it runs", |daemon| daemon.metric("sandbox_executor_active_executions") == 1.0);
         std::fs::write(daemon.workspace().join("go"), "").unwrap();
         assert_eq!(running.join().unwrap()["status"], "success");
     });
-    let after = scrape(&daemon);
+    let after = daemon.metrics();
     assert_eq!(after["sandbox_executor_active_executions"], 0.0);
     assert_eq!(after.into_keys().collect::<Vec<_>>(), before);
 }
@@ -94,7 +59,7 @@ fn executions_are_counted_while_they_run_and_no_series_is_made_by_a_caller() {
 #[test]
 fn a_thousand_ids_words_and_paths_make_no_series_and_are_not_repeated() {
     let daemon = Daemon::default_settings();
-    let before: Vec<String> = scrape(&daemon).into_keys().collect();
+    let before: Vec<String> = daemon.metrics().into_keys().collect();
     for number in 0..1_000 {
         let word = format!("canary_{number}");
         let refused = json!({ "language": word, "code": word, "execution_id": format!("exec_{word}"), "session_id": word });
@@ -113,7 +78,7 @@ fn a_thousand_ids_words_and_paths_make_no_series_and_are_not_repeated() {
     let text = daemon.request("GET", "/metrics", &[], vec![]).text();
     assert!(text.len() < 100 << 10 && !text.contains("canary"), "{text}");
     let after: Vec<String> = samples(&text).into_keys().collect();
-    assert!(after.len() < 300, "{}", after.len());
+    assert!(after.len() < 600, "{}", after.len());
     assert_eq!(after, before);
 }
 
@@ -127,4 +92,58 @@ fn no_token_is_needed_and_none_is_shown() {
     let head = daemon.request("HEAD", "/metrics", &[], vec![]);
     assert_eq!((head.status, head.header("content-type")), (200, Some(FORMAT)));
     assert_eq!(daemon.request("POST", "/metrics", &[], vec![]).status, 405);
+}
+
+#[test]
+fn who_asks_for_open_metrics_gets_the_same_with_the_trace_of_an_example() {
+    let daemon = Daemon::default_settings();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let run = |flags: &str, trace: &str| {
+        let parent = format!("00-{trace}-00f067aa0ba902b7-{flags}");
+        let body = json!({ "language": "shell", "code": "true" }).to_string();
+        let headers = [("content-type", "application/json"), ("traceparent", &*parent)];
+        assert_eq!(daemon.request("POST", "/execute", &headers, body.into()).status, 200);
+    };
+    run("01", trace);
+    // Nobody records this one: it would lead nowhere, and take the other's place.
+    run("00", "00000000000000000000000000000bad");
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    let answer = daemon.request("GET", "/metrics", &[("accept", accept)], vec![]);
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some(open)));
+    let text = answer.text();
+    let example = format!(" # {{trace_id=\"{trace}\"}} ");
+    let of_shell = |line: &&str| line.starts_with("sandbox_executor_execution_duration_seconds_bucket{le=");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("trace_id")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(of_shell), "{text}");
+    assert!(lines.iter().all(|line| line.contains(&example)), "{lines:?}");
+    assert!(text.ends_with("\n# EOF\n"));
+    // Without examples it is what plain text says, but for what has changed since.
+    let plain = daemon.request("GET", "/metrics", &[], vec![]).text();
+    assert!(!plain.contains("trace_id"));
+    let series = |text: &str| -> Vec<String> {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|line| line.split_inclusive('}').next().unwrap().split(' ').next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(series(&text), series(&plain));
+}
+
+#[test]
+fn the_daemons_own_process_is_told_under_the_names_everybody_uses() {
+    let daemon = Daemon::default_settings();
+    let samples = daemon.metrics();
+    let own = |name: &str| samples[&format!("process_{name}")];
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let of_status = |field: &str| -> f64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let resident = of_status("VmRSS:") * 1024.0;
+    assert!((own("resident_memory_bytes") / resident - 1.0).abs() < 0.5, "{resident}: {samples:#?}");
+    assert!((own("threads") - of_status("Threads:")).abs() < 8.0, "{samples:#?}");
+    assert!((3.0..200.0).contains(&own("open_fds")) && own("max_fds") >= own("open_fds"), "{samples:#?}");
+    let before = own("cpu_seconds_total");
+    daemon.eventually("its CPU time grows", |daemon| daemon.metric("process_cpu_seconds_total") > before);
 }

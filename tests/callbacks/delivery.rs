@@ -1,6 +1,6 @@
 //! Attempts: which answers are final, which are tried again and when, and that nobody waits for somebody else's bad luck.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use crate::support::{
 
 /// What a machine that compiles meanwhile may add to a pause.
 const SLACK: Duration = Duration::from_secs(12);
+
+const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn status(code: u16) -> Action {
     answering(code, &[])
@@ -269,7 +271,7 @@ fn every_call_about_a_run_carries_the_request_id_and_the_trace_of_its_request() 
     let daemon = daemon(&mock);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let headers =
-        [("content-type", "application/json"), ("x-request-id", "request-42"), ("traceparent", parent)];
+        [JSON, ("x-request-id", "request-42"), ("traceparent", parent), ("tracestate", "rojo=1, congo=t61")];
     let body = script("exec_traced", "true").to_string().into_bytes();
     assert_eq!(daemon.request("POST", "/execute", &headers, body).header("x-request-id"), Some("request-42"));
     accepted(&mock, "exec_traced");
@@ -279,12 +281,13 @@ fn every_call_about_a_run_carries_the_request_id_and_the_trace_of_its_request() 
     for call in calls {
         assert_eq!(call.headers["x-request-id"], "request-42", "{}", call.path);
         assert_eq!(call.headers["traceparent"], parent, "{}", call.path);
+        assert_eq!(call.headers["tracestate"], "rojo=1, congo=t61", "{}", call.path);
     }
     nothing_wrong(&mock);
 }
 
 #[test]
-fn a_trace_that_is_none_is_not_passed_on() {
+fn a_trace_that_is_none_is_replaced_by_a_new_one() {
     let mock = mock();
     let daemon = daemon(&mock);
     let traces = [
@@ -295,17 +298,24 @@ fn a_trace_that_is_none_is_not_passed_on() {
         "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
     ];
+    let mut begun = BTreeSet::new();
     for (number, trace) in traces.into_iter().enumerate() {
         let id = format!("exec_{number}");
-        let headers = [("content-type", "application/json"), ("traceparent", trace)];
+        let headers =
+            [("content-type", "application/json"), ("traceparent", trace), ("tracestate", "rojo=1")];
         let answer = daemon.request("POST", "/execute", &headers, script(&id, "true").to_string().into());
         assert_eq!(answer.status, 200, "{}", answer.text());
         let heard = accepted(&mock, &id);
-        assert_eq!(heard.headers.get("traceparent"), None, "{trace}");
+        let parent = &heard.headers["traceparent"];
+        assert!(
+            !parent.contains("0af7651916cd43dd8448eb211c80319c") && begun.insert(parent.clone()),
+            "{trace}: {parent}"
+        );
+        assert_eq!(heard.headers.get("tracestate"), None, "{trace}");
         assert_eq!(Some(&*heard.headers["x-request-id"]), answer.header("x-request-id"));
     }
     daemon.execute(&script("exec_none", "true")).result();
-    assert_eq!(accepted(&mock, "exec_none").headers.get("traceparent"), None);
+    assert!(begun.insert(accepted(&mock, "exec_none").headers["traceparent"].clone()));
     nothing_wrong(&mock);
 }
 

@@ -7,6 +7,7 @@ mod support;
 
 mod results;
 mod delivery;
+mod full_load;
 mod heartbeats;
 mod bad_answers;
 mod disk;

@@ -14,6 +14,7 @@ use crate::support::{
     nothing_wrong, script, tool, waiting,
 };
 
+const JSON: (&str, &str) = ("content-type", "application/json");
 const FOR_EVER: &str = "sleep 1000";
 
 /// Waits until the control plane has heard that this run has come so far.
@@ -70,13 +71,16 @@ fn the_request_id_and_the_trace_of_a_run_survive_the_daemon() {
     mock.refuse_connections();
     let daemon = Settings::new().calling(&mock).start();
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let headers =
-        [("content-type", "application/json"), ("x-request-id", "request-42"), ("traceparent", parent)];
+    let headers = [JSON, ("x-request-id", "request-42"), ("traceparent", parent), ("tracestate", "rojo=1")];
     daemon.request("POST", "/execute", &headers, script("exec_traced", "true").to_string().into());
     let next = daemon.kill().restart();
     mock.accept_connections();
     let heard = accepted(&mock, "exec_traced");
     assert_eq!((&*heard.headers["x-request-id"], &*heard.headers["traceparent"]), ("request-42", parent));
+    assert_eq!(heard.headers["tracestate"], "rojo=1");
+    next.eventually("said so", |next| !next.events("callback_delivered").is_empty());
+    let delivered = next.events("callback_delivered");
+    assert_eq!(delivered[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c", "{delivered:?}");
     accepted_in_the_end(&mock, next, &["exec_traced"]);
     nothing_wrong(&mock);
 }

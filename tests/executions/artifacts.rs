@@ -44,6 +44,23 @@ fn every_language_leaves_files_that_can_be_had_with_all_headers() {
     }
 }
 
+#[test]
+fn a_large_file_is_hashed_after_the_answer_and_a_lookup_has_it() {
+    let daemon = Daemon::default_settings();
+    let code = "head -c 20000000 /dev/zero | tr '\\0' x > large; echo > small; sha256sum < large";
+    let result = daemon.execute(&json!({"language": "shell", "code": code, "workspace": "fresh"})).result();
+    assert_eq!(entry(&result, "large")["sha256"], json!(null), "{result:#}");
+    assert!(entry(&result, "small")["sha256"].is_string(), "{result:#}");
+    let expected = result["stdout"].as_str().unwrap().split(' ').next().unwrap();
+    let id = result["execution_id"].as_str().unwrap();
+    daemon.eventually("a lookup has it", |daemon| {
+        let found = daemon.get(&format!("/executions/{id}")).json();
+        let sha256 = entry(&found["result"], "large")["sha256"].clone();
+        assert!(sha256.is_null() || sha256 == expected, "{sha256}");
+        sha256.is_string()
+    });
+}
+
 /// The next of a sequence that only looks random, below `limit`.
 fn random(state: &mut u64, limit: u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -16,6 +16,7 @@ pub mod answer;
 pub mod contract;
 pub mod daemon;
 mod footprint;
+pub mod metrics;
 pub mod processes;
 pub mod settings;
 mod starts;

@@ -26,29 +26,59 @@ pub fn all() -> BTreeMap<u32, Process> {
 /// How many sandboxes a daemon has begun and not built, at most, and when it is idle.
 pub const STANDBYS: usize = 2;
 
+/// The processes of a daemon's fork server, without those of the sandboxes that it made; the last is the one that forks.
+pub fn fork_server(daemon: u32) -> Vec<u32> {
+    let all = all();
+    let children = |of: u32| all.values().filter(move |process| process.parent == of && process.state != 'Z');
+    let forks = |pid: u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.windows(FORK_SERVER.len()).any(|window| window == FORK_SERVER)
+    };
+    // bubblewrap, the init of its sandbox, and the launcher in it.
+    let only = |pid: &u32| children(*pid).next().map(|child| child.pid);
+    let chains = children(daemon).map(|first| std::iter::successors(Some(first.pid), only).take(4));
+    chains
+        .map(Iterator::collect::<Vec<u32>>)
+        .find(|chain| chain.last().is_some_and(|last| chain.len() == 4 && forks(*last)))
+        .unwrap_or_default()
+}
+
+const FORK_SERVER: &[u8] = b"/sbx/fork_server.py";
+
 /// The sandboxes that have no job yet, begun or booted: of these the daemon still holds the other end of the standard input.
 /// By their first process. Only root can see who holds what; for others it is those that are not built yet.
 pub fn waiting(daemon: u32) -> Vec<u32> {
+    let server = fork_server(daemon);
     let all = all();
-    let children =
-        all.values().filter(|process| process.parent == daemon && !['Z', 'X'].contains(&process.state));
+    let living = |process: &&Process| !['Z', 'X'].contains(&process.state);
     let held: BTreeSet<PathBuf> = descriptors(daemon).collect();
-    let is_childless = |pid: u32| all.values().all(|other| other.parent != pid);
-    let waits = |child: &&Process| match child.command.as_str() {
+    let child_of = |pid: u32| all.values().find(|other| other.parent == pid).map(|child| child.pid);
+    let awaits = |pid: u32| {
+        fs::read_link(format!("/proc/{pid}/fd/0"))
+            .is_ok_and(|stdin| stdin.to_string_lossy().starts_with("pipe:") && held.contains(&stdin))
+    };
+    let waits = |process: &&Process| match process.command.as_str() {
         // Before it is executed it has the daemon's descriptors, and its standard input may be the daemon's own.
         "spawner" => true,
-        "bwrap" if held.is_empty() => is_childless(child.pid),
-        _ => fs::read_link(format!("/proc/{}/fd/0", child.pid))
-            .is_ok_and(|stdin| stdin.to_string_lossy().starts_with("pipe:") && held.contains(&stdin)),
+        "bwrap" if held.is_empty() => child_of(process.pid).is_none(),
+        _ => awaits(process.pid),
     };
-    children.filter(waits).map(|child| child.pid).collect()
+    // One that is still being built has no child; the program's process is the one that waits.
+    let copy_waits = |init: &&Process| child_of(init.pid).is_none_or(awaits);
+    let built = all.values().filter(|process| process.parent == daemon && !server.contains(&process.pid));
+    let copies = all.values().filter(|process| server.last() == Some(&process.parent));
+    let waiting = built.filter(living).filter(waits).chain(copies.filter(living).filter(copy_waits));
+    waiting.map(|process| process.pid).collect()
 }
 
 /// Those of the [waiting](waiting) that are not built yet.
 pub fn standbys(daemon: u32) -> Vec<u32> {
     let all = all();
-    let is_childless = |pid: &u32| all.values().all(|other| other.parent != *pid);
-    waiting(daemon).into_iter().filter(is_childless).collect()
+    let is_begun = |pid: &u32| {
+        let is_bubblewrap = all.get(pid).is_some_and(|process| process.parent == daemon);
+        is_bubblewrap && all.values().all(|other| other.parent != *pid)
+    };
+    waiting(daemon).into_iter().filter(is_begun).collect()
 }
 
 /// How many sandboxes may wait in a daemon that is idle: those that are not built, and what its settings say of booted ones.
@@ -83,10 +113,11 @@ fn is_within(all: &BTreeMap<u32, Process>, pid: u32, ancestor: u32) -> bool {
     false
 }
 
-/// Whether all of these belong to sandboxes that wait.
+/// Whether all of these belong to sandboxes that wait, or to the fork server.
 pub fn wait(daemon: u32, pids: &[u32]) -> bool {
-    let (all, waiting) = (all(), waiting(daemon));
-    pids.iter().all(|pid| waiting.iter().any(|root| is_within(&all, *pid, *root)))
+    let (server, waiting, all) = (fork_server(daemon), waiting(daemon), all());
+    let waits = |pid: u32| waiting.iter().any(|root| is_within(&all, pid, *root));
+    pids.iter().all(|pid| server.contains(pid) || waits(*pid))
 }
 
 /// Sends a signal to these. The shell has it built in: not every container has kill(1).
@@ -106,14 +137,17 @@ pub fn leaf_names(pid: u32) -> Vec<String> {
     names.filter(|name| name.starts_with("run-")).collect()
 }
 
-/// Every living or zombie descendant of `pid`, but for its sandboxes that wait.
+/// Every living or zombie descendant of `pid`, but for its sandboxes that wait, and its fork server.
 pub fn below(pid: u32) -> Vec<Process> {
     // First: one that is given a job meanwhile is left out by mistake, never one that has ended by then.
     let mut waiting = waiting(pid);
     // More than it needs would be left over.
     waiting.truncate(may_wait(pid));
+    let server = fork_server(pid);
     let all = all();
-    let is_below = |process: &&Process| process.pid != pid && is_within(&all, process.pid, pid);
+    let is_below = |process: &&Process| {
+        process.pid != pid && !server.contains(&process.pid) && is_within(&all, process.pid, pid)
+    };
     let waits = |process: &&Process| waiting.iter().any(|root| is_within(&all, process.pid, *root));
     all.values().filter(is_below).filter(|process| !waits(process)).cloned().collect()
 }

@@ -5,6 +5,7 @@
 mod artifacts;
 mod cgroups;
 mod cgroups_v2;
+mod copies;
 mod exhaustion;
 mod filesystem;
 mod interpreters;

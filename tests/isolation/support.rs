@@ -70,6 +70,13 @@ pub(crate) fn answer(result: &Value) -> Value {
     serde_json::from_str(stdout).unwrap_or_else(|error| panic!("not JSON: {error}: {stdout}"))
 }
 
+/// The processes of a sandbox in which `processes.py` has looked around, by their numbers inside: its init, the launcher, and the
+/// program; in a copy of a fork server, init is the launcher as well.
+pub(crate) fn numbers(seen: &Value) -> Vec<u32> {
+    let init = seen["listed"]["1"]["command"].as_str().unwrap_or_default();
+    if init.contains("fork_server") { vec![1, 2] } else { vec![1, 2, 3] }
+}
+
 /// What the same probe says as an ordinary child of the test, in a directory of its own.
 pub(crate) fn outside(probe: Probe, questions: &Value) -> Value {
     outside_through(&[], probe, questions)

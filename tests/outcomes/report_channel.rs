@@ -105,6 +105,101 @@ fn a_forged_result_does_not_hide_how_the_program_ended_nor_keep_it_alive() {
     assert_end(&results[2], "timeout", -1, "wall_timeout");
 }
 
+/// What a runner says when it stops itself, instead of ending.
+const EXIT: &str = "send(frame(b'{\"type\":\"exit\",\"code\":0}'))";
+
+/// Has a signal sent to this process by the kernel every millisecond, and by nobody inside.
+const CONTINUED: &str = "import ctypes\n\
+    class Event(ctypes.Structure): _fields_ = [('value', ctypes.c_void_p), ('signal', ctypes.c_int), ('notify', ctypes.c_int), ('rest', ctypes.c_char * 48)]\n\
+    class Times(ctypes.Structure): _fields_ = [(name, ctypes.c_long) for name in ('s', 'ns', 'first_s', 'first_ns')]\n\
+    libc, timer = ctypes.CDLL(None), ctypes.c_void_p()\n\
+    assert libc.timer_create(1, ctypes.byref(Event(signal=18)), ctypes.byref(timer)) == 0\n\
+    assert libc.timer_settime(timer, 0, ctypes.byref(Times(0, 1000000, 0, 1000000)), None) == 0\n";
+
+// RC-02
+#[test]
+fn a_program_that_claims_to_be_over_is_over() {
+    let daemon = wide();
+    let busy = "n = 0\nwhile True:\n  n += 1\n  open('alive', 'w').write(str(n))";
+    let claims = [
+        ("it goes on", format!("{EXIT}\n{busy}")),
+        ("it stops and is continued", format!("{CONTINUED}\n{EXIT}\nos.kill(os.getpid(), 19)\n{busy}")),
+        (
+            "a child goes on",
+            format!("if os.fork() == 0:\n  {}\n{EXIT}\nos.kill(os.getpid(), 19)", busy.replace('\n', "\n  ")),
+        ),
+        (
+            "a thread goes on",
+            format!(
+                "def busy():\n  {}\nimport threading\nthreading.Thread(target=busy).start()\n{EXIT}",
+                busy.replace('\n', "\n  ")
+            ),
+        ),
+    ];
+    for (name, claim) in claims {
+        let code = format!("{FIND}{claim}\n");
+        let session = json!({ "session_id": "claims", "mode": "script" });
+        let result = run(&daemon, "python", &code, &session);
+        assert_end(&result, "success", 0, "exit");
+        assert!(result["execution_time"].as_f64().unwrap() < 3.0, "{name}: {}", shown(&result));
+        // Thirty times as long as it would take to touch the file again.
+        let watch = "import os, time\nopen('alive', 'a').close()\nbefore = os.stat('alive').st_mtime_ns\ntime.sleep(0.3)\nprint(os.stat('alive').st_mtime_ns == before)";
+        let watched = run(&daemon, "python", watch, &session);
+        assert_eq!(watched["stdout"], "True\n", "{name}: {}", shown(&watched));
+    }
+}
+
+#[test]
+fn a_claim_to_be_over_does_not_hide_how_the_program_ended() {
+    let daemon = wide();
+    for (end, status, code, cause) in
+        [("os._exit(3)", "failed", 3, "exit"), ("os.kill(os.getpid(), 9)", "failed", 137, "signal")]
+    {
+        let result = run(&daemon, "python", &after(EXIT, end), &Value::Null);
+        assert_end(&result, status, code, cause);
+    }
+}
+
+/// Starts a child that has this process go on whenever it is stopped.
+const CONTINUED_BY_A_CHILD: &str = "import os, signal, time\n\
+    parent = os.getpid()\n\
+    child = os.fork()\n\
+    while child == 0:\n  \
+      os.kill(parent, signal.SIGCONT)\n  \
+      time.sleep(0.0005)\n";
+
+#[test]
+fn cpu_time_after_an_earlier_stop_counts() {
+    let daemon = wide();
+    let stop = "os.kill(parent, signal.SIGSTOP)\n\
+                os.kill(child, 9)\n\
+                os.wait()\n\
+                end = time.process_time() + 0.07\n\
+                while time.process_time() < end: pass\n";
+    // It ends as a runner does that need not end.
+    let code = format!("{FIND}{CONTINUED_BY_A_CHILD}{stop}{EXIT}\nos.kill(parent, signal.SIGSTOP)");
+    let result = run(&daemon, "python", &code, &json!({ "mode": "script" }));
+    assert_end(&result, "success", 0, "exit");
+    assert!(result["metrics"]["cpu_time_ms"].as_f64().unwrap() >= 70.0, "{}", shown(&result));
+}
+
+#[test]
+fn a_program_that_was_stopped_many_times_ends_all_the_same() {
+    let daemon = wide();
+    // More often than the daemon is told of.
+    let code = "for n in range(150): os.kill(parent, signal.SIGSTOP)\n\
+                os.kill(child, 9)\n\
+                os.wait()\n\
+                print('done')\n\
+                def handler(event): return 7";
+    for mode in ["script", "handler"] {
+        let result =
+            run(&daemon, "python", &format!("{CONTINUED_BY_A_CHILD}{code}"), &json!({ "mode": mode }));
+        assert_end(&result, "success", 0, "exit");
+        assert_eq!(result["stdout"], "done\n");
+    }
+}
+
 #[test]
 fn a_forged_error_only_harms_its_own_run() {
     let daemon = wide();

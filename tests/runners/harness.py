@@ -34,8 +34,20 @@ def read_frames(fd):
             yield pipe.read(int.from_bytes(head, "big"))
 
 
+def stops(pid):
+    """Whether a child stops itself, or ends."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT | os.WNOHANG)
+        if seen is not None:
+            return seen.si_code == os.CLD_STOPPED
+        time.sleep(0.001)
+    return False
+
+
 class Run:
-    """One job in one runner. `frames` are the raw frames, `types` what they were; `last` is the fourth, if any."""
+    """One job in one runner. `frames` are the raw frames, `types` what they were; `last` is the fourth, if any. `rested`: it stopped
+    itself instead of ending, as it may with `may_rest`, and was killed."""
 
     def __init__(
         self,
@@ -84,7 +96,7 @@ class Run:
             **(boot_env or {}),
         }
         try:
-            self._run(command, text.encode(), env, stdin, slow_stdout, preexec_fn)
+            self._run(command, text.encode(), env, stdin, slow_stdout, preexec_fn, job.get("may_rest"))
             self.files = {
                 str(p.relative_to(self.workspace)): p.read_bytes() for p in self.workspace.rglob("*") if p.is_file()
             }
@@ -92,7 +104,7 @@ class Run:
             shutil.rmtree(self.workspace)
             shutil.rmtree(self.code_dir)
 
-    def _run(self, command, job, env, stdin, slow_stdout, preexec_fn):
+    def _run(self, command, job, env, stdin, slow_stdout, preexec_fn, may_rest):
         job_read, job_write = os.pipe()
         report_read, report_write = os.pipe()
         if os.getuid() == 0:
@@ -119,6 +131,9 @@ class Run:
         except BrokenPipeError:
             pass
         time.sleep(slow_stdout)
+        self.rested = bool(may_rest) and stops(process.pid)
+        if self.rested:
+            process.kill()
         try:
             stdout, stderr = process.communicate(stdin, timeout=DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:

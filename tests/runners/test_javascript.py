@@ -188,6 +188,29 @@ class Results(JavascriptTest):
         )
         self.assertEqual(run.stdout, "exit\n")
 
+    def test_a_handler_that_leaves_nothing_to_end_rests(self):
+        worker = "new (require('worker_threads').Worker)('setInterval(() => 0, 1000)', { eval: true });"
+        for left in ["", "setInterval(() => 0, 1000);", "process.on('exit', () => console.log('bye'));", worker]:
+            run = self.run_job(f"exports.handler = () => {{ {left} return 7 }}", may_rest=True)
+            self.assertTrue(run.rested, run)
+            self.assertEqual(run.types, ["ready", "started", "result", "exit"])
+            self.assertEqual(run.stdout, "bye\n" if "bye" in left else "")
+        run = self.run_job("exports.handler = () => { process.exitCode = 3 }", may_rest=True)
+        self.assertEqual(json.loads(run.frames[-1]), {"type": "exit", "code": 3})
+
+    def test_what_still_has_to_be_ended_is_ended(self):
+        for left in [
+            "require('fs').writeFile('late', 'x', () => 0);",
+            "require('child_process').spawn('sleep', ['9'], { stdio: 'ignore' });",
+            "require('trace_events').createTracing({ categories: ['node'] }).enable();",
+            "require('module')._cache['/x/addon.node'] = {};",
+        ]:
+            run = self.run_job(f"exports.handler = () => {{ {left} return 7 }}", may_rest=True)
+            self.assertFalse(run.rested, run)
+            self.assertEqual(run.exit_code, 0, run)
+        run = self.run_job("exports.handler = () => 7")
+        self.assertEqual((run.rested, run.types), (False, ["ready", "started", "result"]))
+
     def test_all_that_was_printed_arrives_even_if_nobody_reads_yet(self):
         text = "process.stdout.write('x'.repeat(1e6));"
         for code in [f"{text} exports.handler = () => 1", f"{text} process.exit(0)", f"{text} throw new Error()"]:

@@ -10,6 +10,7 @@
 //! | `outage.rs` | a minute without a control plane: callers do not notice |
 //! | `heartbeats.rs` | heartbeats keep their time while user code has every CPU |
 //! | `hang.rs` | a control plane that answers nothing: callers do not notice, and memory stays bounded |
+//! | `mixed/` | jobs of every kind, a third of them hostile: the good ones do not notice, and nothing is left, memory neither |
 //!
 //! The rest is what they share: `options.rs` (the command line), `watchdog.rs` (the end of everything that takes too long),
 //! `report.rs` (the table), `client.rs` (who posts runs), `plane.rs` (the control plane), `tally.rs` (what it heard),
@@ -33,6 +34,7 @@ mod killed;
 mod outage;
 mod heartbeats;
 mod hang;
+mod mixed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -54,7 +56,7 @@ struct Scenario {
     run: fn(&Soak, &mut Section),
 }
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "flaky",
         what: "results through a control plane that fails every third call",
@@ -80,6 +82,13 @@ const SCENARIOS: [Scenario; 5] = [
         budget: 90,
         run: hang::run,
     },
+    Scenario {
+        name: "mixed",
+        what: "jobs of every kind, a third of them hostile, from a pool",
+        budget: 240,
+        run: mixed::warm,
+    },
+    Scenario { name: "mixed-cold", what: "the same without a pool", budget: 180, run: mixed::cold },
 ];
 
 /// What a scenario is told.
