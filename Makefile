@@ -37,6 +37,8 @@ test: ## install what is missing and run every test
 	@mkdir -p $(dir $(TEST_LOG))
 	@# Kept, so that the escape table can be made of it.
 	EXECUTOR_BINARY=$(RELEASE_BINARY) bash -o pipefail -c 'cargo test --workspace --no-fail-fast $(CARGO_FLAGS) 2>&1 | tee $(TEST_LOG)'
+	@# The other build: with spans for a collector.
+	cargo test -p executor --lib --features otlp $(CARGO_FLAGS) -- telemetry config
 	@# Again with a shared /proc and without cgroups: what becomes of a program, in sandboxes that waited for it, and what it can do.
 	EXECUTOR_BINARY=$(RELEASE_BINARY) EXECUTOR_TESTS_START=least EXECUTOR_TESTS_POOL=1 cargo test --no-fail-fast $(CARGO_FLAGS) \
 		-p conformance --test outcomes
@@ -45,6 +47,7 @@ test: ## install what is missing and run every test
 	$(PYTHON) -m unittest discover -s tests/runners
 	$(PYTHON) -m unittest discover -s tests/scripts
 	.venv/bin/python -m unittest discover -s tests/kubernetes
+	.venv/bin/python -m unittest discover -s tests/monitoring
 	$(PYTHON) scripts/schemathesis
 
 .PHONY: image image-prebuilt rig test-container
@@ -80,6 +83,7 @@ lint: ## formatting, clippy with warnings denied, the table of cases, and cargo-
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	cargo clippy -p executor --features otlp --all-targets $(CARGO_FLAGS) -- -D warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target) --locked -- -D warnings
 	@if command -v cargo-deny >/dev/null; then \
 		cargo deny --log-level error check bans licenses sources; \
@@ -92,7 +96,7 @@ fuzz: ## fuzz what arrives from outside, each target for FUZZ_SECONDS=60; see fu
 	@scripts/setup test
 	@$(PYTHON) scripts/fuzz
 
-bench: ## measure the daemon against bare bubblewrap; BENCH_FLAGS=--quick for a short look
+bench: ## measure the daemon against bare bubblewrap, ten minutes; BENCH_FLAGS=--quick for a short look
 	@scripts/setup run
 	cargo build --release -p executor -p bench $(CARGO_FLAGS)
 	cargo run --release -q -p bench $(CARGO_FLAGS) -- $(BENCH_FLAGS)
