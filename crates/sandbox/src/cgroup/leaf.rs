@@ -160,26 +160,73 @@ fn kill(directory: &Path) {
     fs::write(directory.join("cgroup.kill"), "1").ok();
 }
 
+/// While the lock is held nobody else removes the directory.
 fn locked(directory: &Path) -> io::Result<File> {
-    let file = File::open(directory)?;
-    file.try_lock()?;
-    Ok(file)
+    lock(File::open(directory)?, directory)
+}
+
+fn lock(opened: File, directory: &Path) -> io::Result<File> {
+    opened.try_lock()?;
+    // Whoever had the lock before may have removed it.
+    fs::metadata(directory)?;
+    Ok(opened)
 }
 
 /// Removes the leaves that nobody holds any more. One that is not empty stays: its processes are being ended.
 pub(super) fn sweep(place: &Place) -> io::Result<()> {
     for entry in fs::read_dir(&place.directory)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) && locked(&entry.path()).is_ok() {
-            kill(&entry.path());
-            removal::remove(&entry.path()).ok();
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            if_nobodys(&entry.path(), |directory| {
+                kill(directory);
+                removal::remove(directory).ok();
+            });
         }
     }
     Ok(())
+}
+
+/// The lock is held meanwhile: another daemon may be about to take it.
+fn if_nobodys(directory: &Path, then: impl FnOnce(&Path)) {
+    if let Ok(_lock) = locked(directory) {
+        then(directory);
+    }
 }
 
 /// `oom_kill 3`
 fn count(events: &str, name: &str) -> u64 {
     let line = events.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// To lock a cgroup and to remove it is to lock and to remove a directory.
+    fn leaf() -> (tempfile::TempDir, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let leaf = place.path().join(PREFIX);
+        fs::create_dir(&leaf).unwrap();
+        (place, leaf)
+    }
+
+    #[test]
+    fn while_one_is_being_removed_nobody_else_can_take_it() {
+        let (_place, leaf) = leaf();
+        let mut seen = None;
+        if_nobodys(&leaf, |leaf| seen = locked(leaf).err().map(|error| error.kind()));
+        assert_eq!(seen, Some(io::ErrorKind::WouldBlock));
+        let taken = locked(&leaf).unwrap();
+        if_nobodys(&leaf, |_| panic!("it is somebody's"));
+        drop(taken);
+    }
+
+    #[test]
+    fn one_that_was_removed_after_it_was_opened_is_not_taken() {
+        let (_place, leaf) = leaf();
+        let opened = File::open(&leaf).unwrap();
+        fs::remove_dir(&leaf).unwrap();
+        assert_eq!(lock(opened, &leaf).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }
