@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use conformance::{Daemon, can};
 
@@ -125,6 +125,27 @@ fn a_second_daemon_on_the_same_port() {
     let second = Program::new(&[]).set("EXECUTOR_PORT", first.address().port()).run();
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     assert!(complaint(&second).contains("the port is taken"), "{}", second.stderr);
+}
+
+#[test]
+fn another_daemons_sessions() {
+    let first = Daemon::default_settings();
+    let sessions = first.home().join("sessions");
+    let before = fs::metadata(sessions.join(".fresh")).unwrap().ino();
+    refuses(
+        |program| program.set("SESSIONS_PATH", sessions.display()),
+        "/sessions, which another executor is using; give each a directory of its own",
+        1,
+    );
+    // Where it removed what earlier daemons left, programs would lose their files while they run.
+    assert_eq!(fs::metadata(sessions.join(".fresh")).unwrap().ino(), before);
+    let doctor = Program::new(&["doctor"]).set("SESSIONS_PATH", sessions.display());
+    let beside_it = doctor.set("EXECUTOR_PORT", first.address().port()).run();
+    assert_eq!(beside_it.code, Some(0), "{}{}", beside_it.stdout, beside_it.stderr);
+    for expected in ["serves port", "is writable", "python 3."] {
+        assert!(beside_it.stdout.contains(expected), "{expected} is missing:\n{}", beside_it.stdout);
+    }
+    assert_eq!(fs::metadata(sessions.join(".fresh")).unwrap().ino(), before);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn own_name(fd: impl AsFd) -> String {
 }
 
 /// The same directory, opened for reading: an `O_PATH` descriptor can name a directory but neither list nor flush it.
-pub(crate) fn readable(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub fn readable(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(open::resolve(directory, ".", flags)?)
 }

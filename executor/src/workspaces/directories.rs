@@ -1,10 +1,11 @@
 //! The directories themselves: checked and opened once, at start, and gone down from by descriptor ever after.
 //!
-//! Nothing here knows how long a directory is kept. Invariant: what is handed out lies where it was when the daemon
+//! Nothing here knows how long a directory is kept. While the daemon lives it holds a lock on `SESSIONS_PATH`: whoever starts there
+//! removes what it takes for the leftovers of an earlier daemon. Invariant: what is handed out lies where it was when the daemon
 //! started; a path that leads elsewhere by now is an error, not a new workspace.
 
 use std::ffi::OsStr;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,6 +27,8 @@ pub(super) struct Directories {
     pub(super) sessions_path: PathBuf,
     pub(super) sessions: OwnedFd,
     pub(super) fresh: OwnedFd,
+    /// On `SESSIONS_PATH`.
+    _lock: File,
 }
 
 impl Directories {
@@ -38,8 +41,17 @@ impl Directories {
             return Err(WorkspaceError::Nested { workspace: workspace_path, sessions: sessions_path });
         }
         let sessions = tree::open_dir(&sessions_path).map_err(unusable)?;
+        tree::restore_owner_access(sessions.as_fd()).map_err(unusable)?;
+        let lock = File::from(tree::readable(sessions.as_fd()).map_err(unusable)?);
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(WorkspaceError::SessionsTaken { path: sessions_path });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
         let fresh = renew_fresh(sessions.as_fd()).map_err(unusable)?;
-        Ok(Self { workspace_path, workspace, sessions_path, sessions, fresh })
+        Ok(Self { workspace_path, workspace, sessions_path, sessions, fresh, _lock: lock })
     }
 
     /// The directory that was opened at start, as long as its path still leads to it.
@@ -108,7 +120,6 @@ fn open_workspace(path: &Path) -> Result<(PathBuf, OwnedFd), WorkspaceError> {
 
 /// An empty `.fresh`. One of an earlier daemon is renamed, so that removing it never meets what is made from now on.
 fn renew_fresh(sessions: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    tree::restore_owner_access(sessions)?;
     let stale = format!("{STALE}{}", random_name()?);
     match tree::rename_within(sessions, OsStr::new(FRESH), OsStr::new(&stale)) {
         Ok(()) => {}

@@ -31,6 +31,8 @@ pub enum WorkspaceError {
         path.display()
     )]
     SessionsUnusable { path: PathBuf, source: io::Error },
+    #[error("SESSIONS_PATH is {}, which another executor is using; give each a directory of its own", path.display())]
+    SessionsTaken { path: PathBuf },
     #[error(
         "the workspace {} and the sessions in {} lie inside one another, so executions could see each other's files: \
          set WORKSPACE_PATH and SESSIONS_PATH apart",

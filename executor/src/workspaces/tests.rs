@@ -252,6 +252,8 @@ async fn what_an_earlier_daemon_left_is_removed_and_what_is_new_is_not() {
     fs::create_dir_all(left.path.join("a/b/c")).unwrap();
     let session = earlier.checkout(&Place::Session("s".to_owned()), "exec_2").unwrap();
     fs::write(session.path.join("kept"), "").unwrap();
+    let kept = session.path.join("kept");
+    drop((earlier, left, session));
 
     let (workspaces, janitor) = scene.open(LONG);
     let new = workspaces.checkout(&Place::Fresh, "exec_1").unwrap();
@@ -262,7 +264,20 @@ async fn what_an_earlier_daemon_left_is_removed_and_what_is_new_is_not() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(new.path.exists());
-    assert!(session.path.join("kept").exists());
+    assert!(kept.exists());
+}
+
+#[tokio::test]
+async fn what_a_living_daemon_has_is_not_taken_from_it() {
+    let scene = scene();
+    let (living, _) = scene.open(LONG);
+    let fresh = living.checkout(&Place::Fresh, "exec_1").unwrap();
+    let refusal = scene.refusal(&scene.workspace());
+    assert!(refusal.contains("which another executor is using"), "{refusal}");
+    assert_eq!(names(&scene.sessions()), [".fresh"]);
+    assert!(fresh.path.exists());
+    drop((living, fresh));
+    drop(scene.open(LONG));
 }
 
 #[tokio::test]
@@ -276,6 +291,7 @@ async fn a_stop_without_time_ends_and_leaves_the_rest_to_the_next_daemon() {
     workspace.release(Left::Artifacts);
     janitor.run(async {}, Duration::ZERO).await;
     assert_eq!(names(&scene.sessions()), [".fresh"]);
+    drop(workspaces);
     let (_workspaces, janitor) = scene.open(LONG);
     janitor.run(async {}, Duration::from_secs(20)).await;
     assert!(names(&scene.sessions()).is_empty());

@@ -52,6 +52,7 @@ pub(super) fn of_workspace(error: &WorkspaceError, config: &Config, user: Identi
         WorkspaceError::NotADirectory { .. }
         | WorkspaceError::Unusable { .. }
         | WorkspaceError::Replaced { .. }
+        | WorkspaceError::SessionsTaken { .. }
         | WorkspaceError::Nested { .. }
         | WorkspaceError::SessionName { .. }
         | WorkspaceError::NotMade { .. }

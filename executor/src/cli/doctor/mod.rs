@@ -25,6 +25,7 @@ use crate::lifecycle::ground::{self, Ground};
 use crate::lifecycle::port;
 use crate::outbox::journal::{Access, Journal, JournalError};
 use crate::run::Parts;
+use crate::workspaces::WorkspaceError;
 
 /// Being root is over when the ground is settled.
 #[derive(Clone, Copy)]
@@ -96,6 +97,11 @@ fn serves_already(config: &Config) -> bool {
 async fn sandboxes(config: &Config, ground: Ground, started: Started, findings: &mut Findings) {
     let spare = ground.try_clone();
     match app::open_parts(config, ground, None).await {
+        // Inside a running container this is the daemon itself, and all is well.
+        Err(StartError::Workspace(WorkspaceError::SessionsTaken { .. })) if serves_already(config) => {
+            workspace(&config.workspace_path, started.user, findings);
+            sandboxes_elsewhere(config, spare.ok(), started, findings).await;
+        }
         Err(StartError::Workspace(error)) => {
             findings.bad(&chain(&error), &fixes::of_workspace(&error, config, started.user));
             sandboxes_elsewhere(config, spare.ok(), started, findings).await;

@@ -40,6 +40,7 @@ pub(super) fn workspace(parts: &Parts, record: &RunRecord) -> Result<OwnedFd, Re
         | WorkspaceError::NotWritable { .. }
         | WorkspaceError::Unusable { .. }
         | WorkspaceError::SessionsUnusable { .. }
+        | WorkspaceError::SessionsTaken { .. }
         | WorkspaceError::Nested { .. }
         | WorkspaceError::SessionName { .. }
         | WorkspaceError::NotMade { .. }
