@@ -87,5 +87,7 @@ fn mount(name: &str, path: &Path, size: &str, mode: &str, Identity { uid, gid }:
             ),
         ),
         ("kubernetes", format!("securityContext.fsGroup: {gid}, of the pod")),
+        // It knows no uid= there: U is the container's user.
+        ("podman", format!("--tmpfs {path}:exec,{size},U,{mode}")),
     ]
 }
