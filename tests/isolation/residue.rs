@@ -62,7 +62,7 @@ fn no_process_outlives_its_run_however_it_tries() {
 
     let marker = canary("DAEMONISED").replace('-', "");
     let code = format!(
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    '{marker}'; time.sleep(60)"
+        "import os, time\nif os.fork(): os.wait(); os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n'{marker}'; time.sleep(60)"
     );
     crate::support::command(std::path::Path::new("/usr/bin/python3")).args(["-c", &code]).status().unwrap();
     let survivors = processes::mentioning(&marker);
