@@ -19,7 +19,7 @@ fn in_session(daemon: &Daemon, session: &str, code: &str) -> Value {
 /// Runs Python in a workspace of its own and returns the result.
 fn fresh(daemon: &Daemon, code: &str) -> Value {
     let request =
-        json!({ "language": "python", "mode": "script", "code": code, "workspace": "fresh", "timeout": 60 });
+        json!({ "language": "python", "mode": "script", "code": code, "workspace": "fresh", "timeout": 240 });
     let result = daemon.execute(&request).result();
     assert_eq!(result["status"], "success", "{result:#}");
     result
