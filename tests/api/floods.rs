@@ -39,25 +39,7 @@ fn a_flood_of_bad_requests_is_a_few_lines_that_count_every_one() {
     assert!(daemon.log().lines().all(|line| line.len() < 1_000));
 }
 
-/// Writes what is no report, again and again, to whatever pipe leads out of the sandbox.
-const MISUSE: &str = "import os, sys
-def pipes():
-    for name in os.listdir('/proc/self/fd'):
-        try:
-            if int(name) > 2 and os.readlink('/proc/self/fd/' + name).startswith('pipe:'):
-                yield int(name)
-        except OSError:
-            pass
-for pipe in list(pipes()):
-    os.set_blocking(pipe, False)
-    for garbage in (b'\\xff' * 65536, b'\\0\\0\\0\\2{}', b'{\"level\":\"error\",\"event\":\"forged\"}\\n'):
-        try:
-            for _ in range(100):
-                os.write(pipe, garbage)
-        except OSError:
-            pass
-print('done')
-";
+const MISUSE: &str = include_str!("../probes/misuse.py");
 
 #[test]
 fn programs_that_misuse_the_private_pipe_leave_their_two_lines_and_no_more() {

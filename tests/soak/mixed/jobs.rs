@@ -152,24 +152,5 @@ const HOSTILE: [(&str, &str); 4] = [
     ("shell", "bomb() { bomb | bomb & }; bomb; wait; while :; do :; done"),
     ("python", "held = []\nwhile True:\n    held.append(bytearray(b'x') * (1 << 20))"),
     ("shell", "while :; do printf '%10000s' x; printf '%10000s' y >&2; done"),
-    (
-        "python",
-        "import os
-def pipes():
-    for name in os.listdir('/proc/self/fd'):
-        try:
-            if int(name) > 2 and os.readlink('/proc/self/fd/' + name).startswith('pipe:'):
-                yield int(name)
-        except OSError:
-            pass
-for pipe in list(pipes()):
-    os.set_blocking(pipe, False)
-    for garbage in (b'\\xff' * 65536, b'\\0\\0\\0\\2{}', b'[' * 100000):
-        try:
-            for _ in range(50):
-                os.write(pipe, garbage)
-        except OSError:
-            pass
-",
-    ),
+    ("python", include_str!("../../probes/misuse.py")),
 ];
