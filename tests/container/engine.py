@@ -6,6 +6,7 @@ Without a Docker engine or the image the tests say "not run", and fail where EXE
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 import unittest
@@ -43,6 +44,21 @@ def need_image():
         reason = "there is no docker command"
     if reason is not None:
         not_run(reason)
+
+
+def need_program(name):
+    """Call it in setUpModule, for what no machine need have: without it that is "not run", even where everything must run."""
+    if not shutil.which(name):
+        print(f"not run: there is no {name}", flush=True)
+        raise unittest.SkipTest(f"there is no {name}")
+
+
+def wait_until(holds, what, deadline_seconds):
+    deadline = time.monotonic() + deadline_seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {deadline_seconds} s")
+        time.sleep(0.1)
 
 
 def not_run(reason):

@@ -7,7 +7,6 @@ It takes prometheus (Debian: prometheus); without it that is "not run".
 import contextlib
 import json
 import math
-import shutil
 import socket
 import subprocess
 import sys
@@ -60,11 +59,7 @@ SHOWN = {
 
 
 def setUpModule():
-    if not shutil.which("prometheus"):
-        # Not a failure even where everything must run: it is 96 MB.
-        reason = "there is no prometheus"
-        print(f"not run: {reason}", flush=True)
-        raise unittest.SkipTest(reason)
+    engine.need_program("prometheus")
     engine.need_image()
     try:
         compose.need_engine_and_images()

@@ -5,10 +5,8 @@ It takes podman; without it that is "not run". The image comes from the Docker e
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-import time
 import unittest
 import uuid
 from pathlib import Path
@@ -28,11 +26,7 @@ def podman(*arguments, text=None):
 
 
 def setUpModule():
-    if not shutil.which("podman"):
-        # Not a failure even where everything must run: a machine has Docker or Podman.
-        reason = "there is no podman"
-        print(f"not run: {reason}", flush=True)
-        raise unittest.SkipTest(reason)
+    engine.need_program("podman")
     engine.need_image()
 
 
@@ -57,19 +51,13 @@ class Podman(unittest.TestCase):
     def inside(self, *arguments, text=None):
         return podman("exec", "--interactive", self.name, "sandbox-executor", *arguments, text=text)
 
-    def wait_until_healthy(self, deadline_seconds=20):
-        deadline = time.monotonic() + deadline_seconds
-        while self.inside("health").returncode != 0:
-            self.assertLess(time.monotonic(), deadline, podman("logs", self.name).stderr)
-            time.sleep(0.1)
-
     def test_its_command_starts_a_daemon_that_has_everything_to_run_programs(self):
         script = command().replace("127.0.0.1:8080:", f"127.0.0.1:{daemon.free_port()}:")
         script = script.replace("--name sandbox-executor ", f"--name {self.name} {ANYWHERE} ")
         script = re.sub(r"\n  sandbox-executor\n$", f"\n  {self.image}\n", script)
         started = subprocess.run(["bash", "-euc", script], cwd=engine.ROOT, capture_output=True, text=True, timeout=120)
         self.assertEqual(started.returncode, 0, started.stderr)
-        self.wait_until_healthy()
+        engine.wait_until(lambda: self.inside("health").returncode == 0, "a healthy daemon", 20)
         done = self.inside("exec", "--url=http://127.0.0.1:8080", "--language=python", "--json", "-",
                            text="def handler(event):\n    open('/workspace/left', 'w').write('x')\n    return 42")
         answer = json.loads(done.stdout)

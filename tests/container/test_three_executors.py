@@ -85,14 +85,6 @@ class Caller:
         return [each for each in self.told.values() if each["executor"] == host and each["told"] in words]
 
 
-def wait_until(holds, what, deadline_seconds):
-    deadline = time.monotonic() + deadline_seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {deadline_seconds} s")
-        time.sleep(0.1)
-
-
 def ready_calls(project):
     calls = project.ask_control_plane("/journal?kind=ready")
     return collections.Counter(call["body"]["container_id"] for call in calls if call["accepted"])
@@ -114,7 +106,7 @@ def journal_is_empty(container):
 
 class ThreeExecutors(unittest.TestCase):
     def wait_until_ready(self, project, times):
-        wait_until(lambda: ready_calls(project) == times, f"ready calls {times}", READY_SECONDS)
+        engine.wait_until(lambda: ready_calls(project) == times, f"ready calls {times}", READY_SECONDS)
 
     def test_no_accepted_execution_is_unaccounted_for_when_one_of_three_is_killed(self):
         # Not with addCleanup, which Ctrl-C passes by.
@@ -125,7 +117,7 @@ class ThreeExecutors(unittest.TestCase):
             with Caller(project, containers) as caller:
                 victim = self.kill_one_under_load(project, containers, caller)
             for container in containers.values():
-                wait_until(lambda: journal_is_empty(container), f"everything of {container[:12]} delivered", DELIVERED_SECONDS)
+                engine.wait_until(lambda: journal_is_empty(container), f"everything of {container[:12]} delivered", DELIVERED_SECONDS)
             self.account(caller.told, accepted_results(project), victim)
             self.assertEqual(project.ask_control_plane("/violations"), [])
 
