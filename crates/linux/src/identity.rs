@@ -37,6 +37,12 @@ fn lacks_in(status: &str) -> io::Result<Vec<&'static str>> {
     Ok(OF_ROOT.into_iter().filter(|(_, bit)| held & (1 << bit) == 0).map(|(name, _)| name).collect())
 }
 
+/// The highest capability that this kernel knows.
+pub fn last_capability() -> io::Result<u32> {
+    let number = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
+    number.trim().parse().map_err(io::Error::other)
+}
+
 /// Becomes `identity` for good: real, effective and saved ids, and no supplementary groups. The kernel drops all capabilities
 /// with the last root id (capabilities(7)).
 ///

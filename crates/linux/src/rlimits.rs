@@ -37,8 +37,8 @@ impl Rlimit {
         }
     }
 
-    /// The resource's number and the value, for whoever makes the call in another language.
-    pub fn as_numbers(self) -> (u32, u64) {
+    /// The resource's number and the value, for whoever makes the call elsewhere.
+    pub(crate) fn as_numbers(self) -> (u32, u64) {
         let (resource, value) = self.resource();
         (resource as u32, value)
     }
@@ -51,6 +51,27 @@ pub fn set(limit: Rlimit) -> io::Result<()> {
     let (_, hard) = getrlimit(resource)?;
     let value = value.min(hard);
     Ok(setrlimit(resource, value, value)?)
+}
+
+/// The hard limits of this process. What it starts cannot have more.
+#[derive(Debug, Clone)]
+pub struct Ceilings(Vec<(u32, u64)>);
+
+impl Ceilings {
+    pub const NONE: Self = Self(Vec::new());
+
+    /// Those that concern `limits`.
+    pub fn over(limits: impl IntoIterator<Item = Rlimit>) -> io::Result<Self> {
+        let hard = limits.into_iter().map(|limit| {
+            let (resource, _) = limit.resource();
+            Ok((resource as u32, getrlimit(resource)?.1))
+        });
+        hard.collect::<io::Result<_>>().map(Self)
+    }
+
+    pub(crate) fn over_resource(&self, resource: u32) -> u64 {
+        self.0.iter().find(|(of, _)| *of == resource).map_or(u64::MAX, |(_, hard)| *hard)
+    }
 }
 
 /// Raises the soft limit of open files to the hard one, and returns it.

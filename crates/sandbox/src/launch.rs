@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use linux::pidfd::{Change, ChildUsage, WaitStatus};
 use linux::{fds, identity, pidfd, rlimits, spawn};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::paths::LAUNCHER_PATH;
 use crate::program::Language;
@@ -81,7 +81,25 @@ pub enum Verdict {
     /// The runtime ended by itself, or was killed from inside.
     Ended { end: End, spent: Spent },
     /// It was never started.
-    Failed { stage: String, error: String },
+    Failed {
+        stage: String,
+        #[serde(deserialize_with = "in_words")]
+        error: String,
+    },
+}
+
+/// Where a copy builds itself it has no words, but the error's number.
+fn in_words<'de, D: Deserializer<'de>>(error: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Words(String),
+        Errno(i32),
+    }
+    Ok(match Told::deserialize(error)? {
+        Told::Words(words) => words,
+        Told::Errno(errno) => io::Error::from_raw_os_error(errno).to_string(),
+    })
 }
 
 /// What the runtime used, with all that it waited for.

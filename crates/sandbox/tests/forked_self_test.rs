@@ -11,7 +11,9 @@ use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use sandbox::fork_server::Forking;
+use linux::calls::{self, Call, namespace};
+use linux::rlimits::{Ceilings, Rlimit};
+use sandbox::fork_server::{Forking, Order};
 use sandbox::host::{Host, ProcView};
 use sandbox::limits::{Bytes, Limits};
 use sandbox::prepare;
@@ -24,43 +26,53 @@ fn main() -> ExitCode {
     support::main(run)
 }
 
-/// What is left out, the line of the server's program that does it, what stands there instead, and a word of the sentence that
-/// must say so.
-const CASES: [(&str, &str, &str, &str); 18] = [
-    ("mount namespace", "= 0x20000 | 0x2000000 |", "= 0x2000000 |", "root"),
-    ("cgroup namespace", "| 0x2000000 |", "|", "cgroup namespace"),
-    ("uts namespace", "| 0x4000000 |", "|", "uts namespace"),
-    ("ipc namespace", "| 0x8000000 |", "|", "ipc namespace"),
-    ("user namespace", "| 0x10000000 |", "|", "no copy was made"),
-    ("network namespace", "| 0x40000000\n", "\n", "loopback"),
-    ("OOM score", r#"write_file("/proc/self/oom_score_adj", "1000")"#, "pass", "oom_score_adj"),
-    ("change of root", r#"call("pivot_root", b".", b".")"#, r#"os.chroot(".")"#, "workspace's place"),
-    ("hiding of memory", r#"call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)"#, "pass", "hide its memory"),
-    ("limit", "resource.setrlimit(number, (value, value))", "pass", "is not held to"),
+/// What is left out, how, and a word of the sentence that must say so.
+const CASES: [(&str, Amendment, &str); 18] = [
+    ("mount namespace", |order| order.namespaces &= !namespace::MOUNT, "root"),
+    ("cgroup namespace", |order| order.namespaces &= !namespace::CGROUP, "cgroup namespace"),
+    ("uts namespace", |order| order.namespaces &= !namespace::UTS, "uts namespace"),
+    ("ipc namespace", |order| order.namespaces &= !namespace::IPC, "ipc namespace"),
+    ("user namespace", |order| order.namespaces &= !namespace::USER, "no copy was made"),
+    ("network namespace", |order| order.namespaces &= !namespace::NET, "loopback"),
+    ("OOM score", |order| of(order, "OOM score").clear(), "oom_score_adj"),
+    (
+        "change of root",
+        |order| {
+            let calls = of(order, "change of root");
+            let pivot = calls.iter().position(|call| call.name() == "pivot_root").unwrap();
+            calls[pivot] = calls::chroot(".");
+        },
+        "workspace's place",
+    ),
+    ("hiding of memory", |order| of(order, "memory").clear(), "hide its memory"),
+    ("limit", |order| of(order, "limit of open files").clear(), "is not held to"),
     (
         "hard limit",
-        "resource.setrlimit(number, (value, value))",
-        "resource.setrlimit(number, (value, hard))",
+        |order| {
+            let limit = Rlimit::FileSize(support::limits().file_size.0);
+            *of(order, "limit of file size") = vec![calls::set_soft_limit(limit, &Ceilings::NONE)];
+        },
         "is not held",
     ),
-    ("loss of capabilities", r#"call("capset", header, (ctypes.c_uint32 * 6)())"#, "pass", "CapEff"),
     (
-        "bounding set",
-        "for capability in range(last_capability + 1):",
-        "for capability in range(3):",
-        "CapBnd",
+        "loss of capabilities",
+        |order| of(order, "capabilities").retain(|call| call.name() != "capset"),
+        "CapEff",
     ),
-    ("filter", "for program, _code in filter_programs:", "for program, _code in []:", "filter"),
-    ("program of the filter", "in filter_programs:", "in filter_programs[1:]:", "filter"),
-    ("loopback", r#"b"lo".ljust"#, r#"b"no".ljust"#, "loopback"),
-    (
-        "tmpfs",
-        r#"for place, size in order["tmpfs"]:"#,
-        r#"for place, size in order["tmpfs"][:1]:"#,
-        "is not writable",
-    ),
-    ("workspace", r#"mount(order["workspace"], ROOT + "/workspace", None, MS_BIND)"#, "pass", "workspace"),
+    ("bounding set", |order| *of(order, "capabilities") = calls::drop_capabilities(2), "CapBnd"),
+    ("filter", |order| of(order, "system call filter").clear(), "filter"),
+    ("program of the filter", |order| drop(of(order, "system call filter").remove(0)), "filter"),
+    ("loopback", |order| *of(order, "loopback") = calls::bring_up("no").into(), "loopback"),
+    ("tmpfs", |order| of(order, "/code").clear(), "is not writable"),
+    ("workspace", |order| of(order, "workspace").clear(), "workspace"),
 ];
+
+type Amendment = fn(&mut Order);
+
+/// The calls of a step.
+fn of<'a>(order: &'a mut Order, name: &str) -> &'a mut Vec<Call> {
+    &mut order.steps.iter_mut().find(|step| step.name == name).unwrap().calls
+}
 
 async fn run(host: &Host, workspace: &OwnedFd, verdicts: &mut Verdicts) {
     if host.facts.capabilities.proc == ProcView::Shared {
@@ -72,10 +84,8 @@ async fn run(host: &Host, workspace: &OwnedFd, verdicts: &mut Verdicts) {
     verdicts.claim("a copy that holds has nothing broken", began.is_ok(), &began);
     verdicts.claim("a server serves from then on", host.forks.is_serving(), &());
     serves_until_it_is_ended(host, workspace, verdicts).await;
-    for (name, line, instead, word) in CASES {
-        assert!(whole.program.contains(line), "{line}");
-        let program = whole.program.replacen(line, instead, 1).into();
-        let seen = host.begin_forking(&Forking { program, ..whole.clone() }).await;
+    for (name, amend, word) in CASES {
+        let seen = host.begin_forking(&Forking { amend, ..whole.clone() }).await;
         let noticed = seen.as_ref().is_err_and(|error| error.to_string().contains(word));
         verdicts.claim(&format!("a missing {name} is noticed"), noticed, &seen);
     }
@@ -88,7 +98,7 @@ async fn run(host: &Host, workspace: &OwnedFd, verdicts: &mut Verdicts) {
         "    _thread.start_new_thread(os.read, (0, 1))\n    child = os.fork()",
         1,
     );
-    let program = program.replacen("import _signal", "import _thread\nimport _signal", 1).into();
+    let program = program.replacen("import ctypes", "import _thread\nimport ctypes", 1).into();
     let seen = host.begin_forking(&Forking { program, ..whole.clone() }).await;
     let noticed = seen.as_ref().is_err_and(|error| error.to_string().contains("threads"));
     verdicts.claim("a module that leaves a thread is noticed", noticed, &seen);

@@ -33,6 +33,7 @@ use crate::prepare::Prepared;
 use crate::program::Language;
 use crate::runtimes::{FORK_SERVER, Runtime, Stamp};
 use crate::wires::path_of;
+pub use plan::Order;
 pub(crate) use server::ForkServer;
 
 /// After so many copies a server is replaced: they share the layout of their memory and the seed of their hashes.
@@ -43,7 +44,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a fork server is made for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Forking {
     /// The directories that hold workspaces: real paths.
     pub roots: Vec<PathBuf>,
@@ -51,11 +52,13 @@ pub struct Forking {
     pub preload: Vec<String>,
     /// What the interpreter runs.
     pub program: Cow<'static, str>,
+    /// What becomes of the order of each copy: nothing, but in tests.
+    pub amend: fn(&mut Order),
 }
 
 impl Forking {
     pub fn new(roots: Vec<PathBuf>, preload: Vec<String>) -> Self {
-        Self { roots, preload, program: FORK_SERVER.into() }
+        Self { roots, preload, program: FORK_SERVER.into(), amend: |_order| {} }
     }
 }
 
@@ -160,7 +163,7 @@ impl Host {
             self.forks.retire(&server, &"the interpreter was replaced");
             return None;
         }
-        let order = server.order(self, runtime, limits, &path_of(workspace).ok()?, Vec::new())?;
+        let order = server.order(self, runtime, limits, &path_of(workspace).ok()?, &[])?;
         let forked = server.fork(self, &order, limits, workspace, None).await;
         if server.copies() >= COPIES {
             self.forks.wanted.notify_one();

@@ -5,15 +5,17 @@
 //! systems, `/proc`, terminals, its workspace) each copy mounts for itself in there, and makes it its root.
 
 use std::ffi::OsStr;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
+use linux::calls::{self, FIRST_FD, Mounting, NO_DEVICES, NO_PROGRAMS, NO_SETUID, Step, namespace};
+use linux::rlimits::Ceilings;
 
 use crate::host::UserNamespaces;
 use crate::paths::{RUNNER_DIR, WORKSPACE_PATH};
-use crate::plan::{Mount, SandboxPlan};
+use crate::plan::{Mount, Namespace, SandboxPlan};
 use crate::seccomp::Filter;
 
 /// Where the root of every copy is built, inside the server. `fork_server.py` knows it, too.
@@ -25,21 +27,34 @@ const WORKSPACES: &str = "/workspaces";
 /// The server's program, beside the runner.
 const SERVER: &str = "fork_server.py";
 
+/// What it loads for everything that must be quick.
+const FORKER: &str = "forker.so";
+
+/// Where a copy has what it is sent, in this order.
+pub(super) const ORDER: RawFd = FIRST_FD;
+const GATE: RawFd = FIRST_FD + 1;
+const STDIN: RawFd = FIRST_FD + 2;
+pub(super) const JOB: RawFd = FIRST_FD + 5;
+pub(super) const REPORT: RawFd = FIRST_FD + 6;
+pub(super) const VERDICT: RawFd = FIRST_FD + 7;
+const LAST: RawFd = VERDICT;
+
 /// The launcher is none of a copy's processes: its init does what that does.
 const LAUNCHERS: u64 = 1;
 
 /// What a copy is told. It is read by the copy, and never by the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Order {
-    /// Where the server sees it.
-    workspace: String,
-    /// Place and bytes.
-    tmpfs: Vec<(PathBuf, u64)>,
-    /// As the kernel numbers them.
-    rlimits: Vec<(u32, u64)>,
-    disable_user_namespaces: bool,
-    /// What to execute in the runner's place.
-    instead: Vec<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// New ones: flags of clone(2).
+    pub namespaces: u64,
+    pub steps: Vec<Step>,
+}
+
+/// What an order depends on besides the plan: the same for as long as a daemon runs.
+#[derive(Debug, Clone)]
+pub(super) struct Kernel {
+    pub(super) last_capability: u32,
+    pub(super) ceilings: Ceilings,
 }
 
 /// The server's own sandbox. It is a sandbox of `plan` itself, but for three things: there is no workspace, but all of them;
@@ -48,8 +63,7 @@ pub(super) fn of_server(plan: &SandboxPlan, program: &str, roots: &[PathBuf]) ->
     let mut mounts: Vec<Mount> = plan.mounts.iter().filter(|mount| !is_end(mount)).map(own).collect();
     let file = |name: &str, content: Arc<[u8]>| Mount::File { content, at: path(name) };
     mounts.push(file(SERVER, program.as_bytes().into()));
-    let filter = plan.seccomp.programs.iter().map(|program| program.code.as_slice().into());
-    mounts.extend(filter_names(plan).zip(filter).map(|(name, code)| file(&name, code)));
+    mounts.push(file(FORKER, calls::FORKER.into()));
     mounts.extend(
         (0..)
             .zip(roots)
@@ -73,7 +87,6 @@ pub(super) fn arguments(plan: &SandboxPlan, preload: &[String]) -> Vec<String> {
     // In the runner's place.
     arguments.pop();
     arguments.push(format!("{RUNNER_DIR}/{SERVER}"));
-    arguments.extend(filter_names(plan).map(|name| format!("{RUNNER_DIR}/{name}")));
     arguments.extend(preload.iter().cloned());
     arguments
 }
@@ -81,31 +94,129 @@ pub(super) fn arguments(plan: &SandboxPlan, preload: &[String]) -> Vec<String> {
 /// What a copy has to do to be a sandbox of `plan` over `workspace`. `None`: the server does not see that directory.
 pub(super) fn order(
     plan: &SandboxPlan,
+    kernel: &Kernel,
     roots: &[PathBuf],
     workspace: &Path,
-    instead: Vec<String>,
+    instead: &[String],
 ) -> Option<Order> {
-    let (number, below) =
+    let (number, within) =
         (0..).zip(roots).find_map(|(number, root)| Some((number, workspace.strip_prefix(root).ok()?)))?;
     let inside = root_inside(number);
-    let workspace = if below == Path::new("") { inside } else { inside.join(below) };
+    let workspace = if within == Path::new("") { inside } else { inside.join(within) };
+    let steps = [
+        arrive(),
+        build(plan, workspace.to_str()?),
+        give_up_rights(plan, kernel),
+        vec![Step::new("fork", [calls::fork()])],
+        hold(plan, kernel),
+        begin(plan, instead),
+    ];
+    Some(Order { namespaces: namespaces(plan), steps: steps.concat() })
+}
+
+fn namespaces(plan: &SandboxPlan) -> u64 {
+    let flag = |of: &Namespace| match of {
+        Namespace::User => namespace::USER,
+        Namespace::Pid => namespace::PID,
+        Namespace::Net => namespace::NET,
+        Namespace::Ipc => namespace::IPC,
+        Namespace::Uts => namespace::UTS,
+        Namespace::Cgroup => namespace::CGROUP,
+    };
+    plan.namespaces.iter().map(flag).fold(namespace::MOUNT, |all, one| all | one)
+}
+
+/// Init is born: it gives up what came along, and waits until it is in its cgroup.
+fn arrive() -> Vec<Step> {
+    let mut descriptors = vec![calls::close_range(0, FIRST_FD - 1), calls::close_range(LAST + 1, -1)];
+    for (standard, fd) in (0..).zip(STDIN..JOB) {
+        descriptors.extend([calls::duplicate(fd, standard), calls::close(fd)]);
+    }
+    let own = |file: &str, text| calls::write_file(&format!("/proc/self/{file}"), text);
+    vec![
+        Step::new("descriptors", descriptors),
+        Step::new("OOM score", own("oom_score_adj", "1000")),
+        Step::new("user namespace", [own("uid_map", "1000 1000 1"), own("gid_map", "1000 1000 1")].concat()),
+        Step::new("session", [calls::begin_session(), calls::heed_children(), calls::block_signals(true)]),
+        Step::new("memory", [calls::set_readable(false)]),
+        // Everything from here on counts as the run's.
+        Step::new("cgroup", [calls::wait_for_byte(GATE)]),
+    ]
+}
+
+/// The root of all copies becomes this one's own.
+fn build(plan: &SandboxPlan, workspace: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if plan.user_namespaces == UserNamespaces::Disabled {
+        let call = calls::write_file("/proc/sys/user/max_user_namespaces", "0");
+        steps.push(Step::new("user namespaces", call));
+    }
+    // Mounts that came along can't be taken apart; a copy of them all can become the root.
+    steps.push(Step::new("root", [calls::mount(ROOT, ROOT, Mounting::BindAll, 0)]));
+    let inside = |path: &str| format!("{ROOT}{path}");
+    let without = NO_SETUID | NO_DEVICES | NO_PROGRAMS;
+    let mut proc = vec![calls::mount("proc", &inside("/proc"), Mounting::New("proc", ""), without)];
+    let kernels = ["sys", "sysrq-trigger", "irq", "bus"];
+    proc.extend(kernels.map(|name| calls::refuses_writing(&inside(&format!("/proc/{name}")))));
+    steps.push(Step::new("/proc", proc));
+    for (place, size) in plan.mounts.iter().filter_map(sized) {
+        let options = format!("mode=1777,size={size}");
+        let how = Mounting::New("tmpfs", &options);
+        steps.push(Step::new(place, [calls::mount("tmpfs", &inside(place), how, NO_SETUID | NO_DEVICES)]));
+    }
+    let terminals = Mounting::New("devpts", "newinstance,ptmxmode=0666,mode=620");
+    let terminals = calls::mount("devpts", &inside("/dev/pts"), terminals, NO_SETUID | NO_PROGRAMS);
+    steps.push(Step::new("/dev/pts", [terminals]));
+    let workspace = calls::mount(workspace, &inside(WORKSPACE_PATH), Mounting::Bind, 0);
+    steps.push(Step::new("workspace", [workspace]));
+    let mut root = vec![calls::chdir(ROOT)];
+    root.extend(calls::leave_root());
+    root.push(calls::chdir(WORKSPACE_PATH));
+    steps.push(Step::new("change of root", root));
+    steps.push(Step::new("loopback", calls::bring_up("lo")));
+    steps
+}
+
+/// Init and program alike.
+fn give_up_rights(plan: &SandboxPlan, kernel: &Kernel) -> Vec<Step> {
+    let filter: Vec<_> =
+        plan.seccomp.programs.iter().map(|program| calls::filter_calls(&program.code)).collect();
+    vec![
+        Step::new("capabilities", calls::drop_capabilities(kernel.last_capability)),
+        Step::new("system call filter", filter),
+    ]
+}
+
+/// The program's process.
+fn hold(plan: &SandboxPlan, kernel: &Kernel) -> Vec<Step> {
     let mut rlimits = plan.rlimits;
     rlimits.processes -= LAUNCHERS;
-    Some(Order {
-        workspace: workspace.into_os_string().into_string().ok()?,
-        tmpfs: plan.mounts.iter().filter_map(sized).collect(),
-        rlimits: rlimits.all().into_iter().map(|(_, limit)| limit.as_numbers()).collect(),
-        disable_user_namespaces: plan.user_namespaces == UserNamespaces::Disabled,
-        instead,
-    })
+    let set = |(name, limit)| Step::new(name, [calls::set_limit(limit, &kernel.ceilings)]);
+    let mut steps: Vec<Step> = rlimits.all().into_iter().map(set).collect();
+    steps.push(Step::new("umask", [calls::set_umask(0o022)]));
+    steps
+}
+
+fn begin(plan: &SandboxPlan, instead: &[String]) -> Vec<Step> {
+    let mut start = vec![
+        calls::begin_process_group(),
+        calls::block_signals(false),
+        calls::set_readable(true),
+        calls::close(ORDER),
+        calls::close(GATE),
+    ];
+    if instead.is_empty() {
+        start.push(calls::close(VERDICT));
+    } else {
+        // The self test: a program of ours, which says by itself how it ends.
+        start.extend([JOB, REPORT, VERDICT].map(calls::make_inheritable));
+        start.push(calls::execute(instead, &plan.env));
+    }
+    vec![Step::new("start", start)]
 }
 
 fn path(name: &str) -> PathBuf {
     Path::new(RUNNER_DIR).join(name)
-}
-
-fn filter_names(plan: &SandboxPlan) -> impl Iterator<Item = String> {
-    (0..plan.seccomp.programs.len()).map(|number| format!("filter-{number}"))
 }
 
 fn root_inside(number: usize) -> PathBuf {
@@ -122,8 +233,8 @@ fn own(mount: &Mount) -> Mount {
 }
 
 /// A file system that each copy has for itself.
-fn sized(mount: &Mount) -> Option<(PathBuf, u64)> {
-    if let Mount::Tmpfs { size, at } = mount { Some((at.clone(), size.0)) } else { None }
+fn sized(mount: &Mount) -> Option<(&str, u64)> {
+    if let Mount::Tmpfs { size, at } = mount { Some((at.to_str()?, size.0)) } else { None }
 }
 
 /// The same step below [`ROOT`], or the place for what each copy mounts.
@@ -173,20 +284,34 @@ mod tests {
         is_golden("debian-fork-server.txt", &told(&of_server(&plan, "", &roots()), true));
     }
 
+    fn kernel() -> Kernel {
+        Kernel { last_capability: 3, ceilings: Ceilings::NONE }
+    }
+
+    fn at(workspace: &str) -> Option<Order> {
+        let plan = plan(&debian(), &runtime(Language::Python), &limits());
+        order(&plan, &kernel(), &roots(), Path::new(workspace), &[])
+    }
+
     #[test]
     fn a_copy_is_told_what_was_reviewed() {
-        let plan = plan(&debian(), &runtime(Language::Python), &limits());
-        let order = order(&plan, &roots(), Path::new("/srv/sessions/.fresh/exec_1"), Vec::new()).unwrap();
-        is_golden("debian-fork-order.txt", &format!("{:#}\n", serde_json::to_value(order).unwrap()));
+        let order = at("/srv/sessions/.fresh/exec_1").unwrap();
+        let mut text = format!("namespaces {:#x}\n", order.namespaces);
+        for Step { name, calls } in &order.steps {
+            let calls: String = calls.iter().map(|call| format!("    {call}\n")).collect();
+            text.push_str(&format!("{name}\n{calls}"));
+        }
+        is_golden("debian-fork-order.txt", &text);
     }
 
     #[test]
     fn a_workspace_that_the_server_does_not_see_has_no_order() {
-        let plan = plan(&debian(), &runtime(Language::Python), &limits());
-        let workspace =
-            |path: &str| order(&plan, &roots(), Path::new(path), Vec::new()).map(|order| order.workspace);
-        assert_eq!(workspace("/srv/workspace").as_deref(), Some("/workspaces/0"));
-        assert_eq!(workspace("/srv/sessions/s-1").as_deref(), Some("/workspaces/1/s-1"));
+        let workspace = |path: &str| {
+            let step = at(path)?.steps.into_iter().find(|step| step.name == "workspace")?;
+            Some(step.calls[0].to_string())
+        };
+        assert!(workspace("/srv/workspace").unwrap().starts_with(r#"mount("/workspaces/0", "#));
+        assert!(workspace("/srv/sessions/s-1").unwrap().starts_with(r#"mount("/workspaces/1/s-1", "#));
         for elsewhere in ["/srv", "/srv/workspaces/x", "/srv/sessions-of-others/s-1", "/home/somebody"] {
             assert_eq!(workspace(elsewhere), None, "{elsewhere}");
         }

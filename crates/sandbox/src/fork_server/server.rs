@@ -11,24 +11,26 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use linux::calls;
 use linux::fds::{self, Blank};
+use linux::identity;
 use linux::pidfd::PidFd;
+use linux::rlimits::Ceilings;
 use linux::seqpacket::{self, Seqpacket};
 use linux::spawn::Detour;
-use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::Forking;
-use super::plan::{self, Order};
+use super::plan::{self, JOB, Kernel, Order, REPORT, VERDICT};
 use crate::cage::Cage;
 use crate::capture::Capture;
 use crate::cgroup::{Cgroups, Leaf};
@@ -37,7 +39,7 @@ use crate::launch::{self, Start};
 use crate::limits::{Bytes, Limits};
 use crate::news::News;
 use crate::paths::LAUNCHER_PATH;
-use crate::plan as sandbox_plan;
+use crate::plan::{self as sandbox_plan, SandboxPlan};
 use crate::prepare::{self, BOOT_DEADLINE, Booting, NotReady, PrepareError, Prepared, Stage};
 use crate::probe::probe_limits;
 use crate::runtimes::{Rlimits, Runtime, Stamp};
@@ -52,12 +54,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Memory that a program must have beside what was preloaded: with less it gets a sandbox in which nothing was.
 const ROOM: Bytes = Bytes::mib(32);
 
-/// Where a copy has its descriptors, in the order in which they are sent, from this number on.
-const FIRST_FD: RawFd = 32;
-const JOB: RawFd = FIRST_FD + 5;
-const REPORT: RawFd = FIRST_FD + 6;
-const VERDICT: RawFd = FIRST_FD + 7;
-
 #[derive(Debug)]
 pub(crate) struct ForkServer {
     /// Its own sandbox.
@@ -67,6 +63,8 @@ pub(crate) struct ForkServer {
     /// One copy is asked for at a time. It is gone where an answer was not waited for: the next would be taken for it.
     control: Mutex<Option<Seqpacket>>,
     roots: Vec<PathBuf>,
+    kernel: Kernel,
+    amend: fn(&mut Order),
     stamp: Stamp,
     copies: AtomicUsize,
     /// What every copy has at its start.
@@ -99,12 +97,14 @@ impl ForkServer {
             .ok()
             .flatten()
             .ok_or_else(|| PrepareError::new(Stage::Boot, "the fork server has ended already".to_owned()))?;
-        let roots = forking.roots.clone();
         Ok(Self {
             sandbox,
             process,
             control: Mutex::new(Some(control)),
-            roots,
+            roots: forking.roots.clone(),
+            kernel: kernel(&whole)
+                .map_err(PrepareError::io(Stage::Boot, "cannot look at the kernel's limits"))?,
+            amend: forking.amend,
             stamp,
             copies: AtomicUsize::new(0),
             preloaded,
@@ -141,10 +141,12 @@ impl ForkServer {
         runtime: &Runtime,
         limits: &Limits,
         workspace: &OsString,
-        instead: Vec<String>,
+        instead: &[String],
     ) -> Option<Order> {
         let plan = sandbox_plan::plan(&host.facts, runtime, limits);
-        plan::order(&plan, &self.roots, Path::new(workspace), instead)
+        let mut order = plan::order(&plan, &self.kernel, &self.roots, Path::new(workspace), instead)?;
+        (self.amend)(&mut order);
+        Some(order)
     }
 
     /// What does not hold in a copy: as a program in the runner's place sees it, and as it is seen from outside while the runner
@@ -169,20 +171,21 @@ impl ForkServer {
         };
         // Its standard input is where it reads what it is to do.
         let instead = vec![LAUNCHER_PATH.to_owned(), "0".to_owned()];
-        let stdin = written(&order).map_err(PrepareError::io(Stage::Spawn, "cannot write the order"))?;
-        let order = |instead| {
+        let stdin = serde_json::to_vec(&order).map_err(io::Error::from).and_then(|order| readable(&order));
+        let stdin = stdin.map_err(PrepareError::io(Stage::Spawn, "cannot write the order"))?;
+        let order = |instead: &[String]| {
             let order = self.order(host, runtime, &limits, &root.clone().into_os_string(), instead);
             order.ok_or_else(|| {
                 PrepareError::new(Stage::Namespaces, "a path of the workspace is not UTF-8".to_owned())
             })
         };
-        let prepared = self.fork(host, &order(Vec::new())?, &limits, &workspace, None).await?;
+        let prepared = self.fork(host, &order(&[])?, &limits, &workspace, None).await?;
         let broken = self_test::broken_outside(prepared.processes(), &host.expectations());
         prepared.destroy().await;
         if !broken.is_empty() {
             return Ok(broken);
         }
-        let prepared = self.fork(host, &order(instead)?, &limits, &workspace, Some(stdin)).await?;
+        let prepared = self.fork(host, &order(&instead)?, &limits, &workspace, Some(stdin)).await?;
         Ok(host.broken(prepared, self.sandbox.processes().last().copied()).await)
     }
 
@@ -207,7 +210,7 @@ impl ForkServer {
         let leaf = leaf.map_err(PrepareError::io(Stage::Cgroup, "cannot make a cgroup for it"))?;
         let detour =
             host.cgroups.as_ref().zip(leaf.as_ref()).and_then(|(cgroups, leaf)| cgroups.detour(leaf));
-        let init = timeout(ANSWER, self.ask(&inner, detour.as_ref()))
+        let init = timeout(ANSWER, self.ask(order.namespaces, &inner, detour.as_ref()))
             .await
             .unwrap_or_else(|_late| Err(io::Error::other("the fork server does not answer")))
             .map_err(PrepareError::io(Stage::Spawn, "no copy was made"))?;
@@ -237,18 +240,18 @@ impl ForkServer {
     }
 
     /// The init of a new copy, which waits at its gate, or builds.
-    async fn ask(&self, inner: &[OwnedFd], detour: Option<&Detour>) -> io::Result<PidFd> {
+    async fn ask(&self, namespaces: u64, inner: &[OwnedFd], detour: Option<&Detour>) -> io::Result<PidFd> {
         let cgroups = detour.iter().flat_map(|detour| detour.enter.iter().chain(&detour.leave));
         let descriptors: Vec<BorrowedFd<'_>> =
             inner.iter().map(AsFd::as_fd).chain(cgroups.map(AsFd::as_fd)).collect();
         let mut place = self.control.lock().await;
         let control = place.take().ok_or_else(|| io::Error::other("an earlier copy was not answered for"))?;
-        control.send(b"fork", &descriptors).await?;
+        control.send(&namespaces.to_ne_bytes(), &descriptors).await?;
         let answer = control.receive().await?;
         *place = Some(control);
         match answer {
             Some((_, Some(pidfd))) => PidFd::adopt(pidfd),
-            Some((why, None)) => Err(io::Error::other(String::from_utf8_lossy(&why).into_owned())),
+            Some((errno, None)) => Err(refused(&errno)),
             None => Err(io::Error::other("the fork server has ended")),
         }
     }
@@ -257,7 +260,7 @@ impl ForkServer {
 /// The ends of what leads into a copy.
 struct Laid {
     /// Its own, in the order in which it expects them.
-    inner: [OwnedFd; 8],
+    inner: [OwnedFd; calls::SENT],
     gate: pipe::Sender,
     wires: Wires,
     stdout: OwnedFd,
@@ -266,7 +269,7 @@ struct Laid {
 
 impl Laid {
     fn new(order: &Order, stdin: Option<OwnedFd>) -> io::Result<Self> {
-        let order = written(order)?;
+        let order = readable(&calls::written(&order.steps)?)?;
         let (gate, our_gate) = fds::pipe()?;
         let (piped_stdin, our_stdin) = fds::pipe()?;
         let (our_stdout, stdout) = fds::pipe()?;
@@ -294,11 +297,25 @@ impl Laid {
 }
 
 /// An order, to be read once.
-fn written(order: &impl Serialize) -> io::Result<OwnedFd> {
+fn readable(order: &[u8]) -> io::Result<OwnedFd> {
     let blank = Blank::new("order")?;
     let reader = blank.reader()?;
-    blank.fill(&serde_json::to_vec(order)?)?;
+    blank.fill(order)?;
     Ok(reader)
+}
+
+fn kernel(plan: &SandboxPlan) -> io::Result<Kernel> {
+    Ok(Kernel {
+        last_capability: identity::last_capability()?,
+        ceilings: Ceilings::over(plan.rlimits.all().into_iter().map(|(_, limit)| limit))?,
+    })
+}
+
+/// What the server says where it has no pidfd to send.
+fn refused(errno: &[u8]) -> io::Error {
+    let errno = errno.try_into().map(u64::from_ne_bytes).ok().and_then(|errno| i32::try_from(errno).ok());
+    errno
+        .map_or_else(|| io::Error::other("the fork server said something else"), io::Error::from_raw_os_error)
 }
 
 /// Before the gate opens: whatever the copy starts after that is in its cgroup, too.
