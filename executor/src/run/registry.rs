@@ -5,6 +5,7 @@
 //! is late. The lock is held for a look, never across an await.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +17,7 @@ use crate::job::Fingerprint;
 use crate::run::execution::{Execution, Origin};
 use crate::run::record::RunRecord;
 
-/// How many ids of forgotten executions are kept.
+/// How many forgotten executions are known to have been there.
 const TOMBSTONES: usize = 10_000;
 
 /// What an id turned out to be.
@@ -54,9 +55,9 @@ struct Inner {
     /// Finished ones, oldest first, with what they cost.
     finished: VecDeque<(String, u64)>,
     bytes: u64,
-    forgotten: HashMap<String, Timestamp>,
-    /// The same, oldest first.
-    order: VecDeque<String>,
+    /// Hashes of ids and when each was forgotten, oldest first: ten thousand ids would be two megabytes.
+    forgotten: VecDeque<(u64, Timestamp)>,
+    hashes: RandomState,
 }
 
 impl Registry {
@@ -86,7 +87,7 @@ impl Registry {
 
     /// When an execution that is over was forgotten, if that was not too long ago.
     pub fn forgotten_at(&self, id: &str) -> Option<Timestamp> {
-        self.lock().forgotten.get(id).copied()
+        self.lock().forgotten_at(id)
     }
 
     /// It never became a run; its id is free again.
@@ -109,7 +110,7 @@ impl Registry {
             if let Some((id, bytes)) = inner.finished.pop_front() {
                 inner.bytes -= bytes;
                 inner.executions.remove(&id);
-                inner.bury(id, now);
+                inner.bury(&id, now);
             }
         }
     }
@@ -136,15 +137,17 @@ impl Registry {
 }
 
 impl Inner {
-    fn bury(&mut self, id: String, now: Timestamp) {
-        if self.forgotten.insert(id.clone(), now).is_none() {
-            self.order.push_back(id);
+    fn forgotten_at(&self, id: &str) -> Option<Timestamp> {
+        let hash = self.hashes.hash_one(id);
+        // An id that was used again was forgotten again.
+        self.forgotten.iter().rev().find(|(of, _)| *of == hash).map(|(_, when)| *when)
+    }
+
+    fn bury(&mut self, id: &str, now: Timestamp) {
+        if self.forgotten.len() == TOMBSTONES {
+            self.forgotten.pop_front();
         }
-        if self.order.len() > TOMBSTONES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.forgotten.remove(&oldest);
-        }
+        self.forgotten.push_back((self.hashes.hash_one(id), now));
     }
 }
 
@@ -170,6 +173,25 @@ mod tests {
             Entered::Conflict(fields) => assert_eq!(fields.into_iter().collect::<Vec<_>>(), ["code"]),
             other @ (Entered::New(..) | Entered::Known(_)) => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn so_many_forgotten_ids_are_known_to_have_been_there() {
+        let mut inner = Inner::default();
+        let [first, again] = [1, 2].map(|second| Timestamp::from_second(second).unwrap());
+        for id in ["exec_0", "exec_1"] {
+            inner.bury(id, first);
+        }
+        inner.bury("exec_1", again);
+        assert_eq!(
+            ["exec_0", "exec_1", "exec_2"].map(|id| inner.forgotten_at(id)),
+            [Some(first), Some(again), None]
+        );
+        for number in 2..TOMBSTONES {
+            inner.bury(&format!("exec_{number}"), again);
+        }
+        assert_eq!([inner.forgotten_at("exec_0"), inner.forgotten_at("exec_1")], [None, Some(again)]);
+        assert_eq!(inner.forgotten.len(), TOMBSTONES);
     }
 
     #[test]
