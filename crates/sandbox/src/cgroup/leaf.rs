@@ -111,7 +111,9 @@ impl Leaf {
 
     /// SIGKILL for everything in it, where the kernel can (version 2, Linux 5.14).
     pub(crate) fn kill(&self) {
-        self.places.iter().for_each(|place| kill(&place.directory));
+        if self.version == CgroupVersion::V2 {
+            self.places.iter().for_each(|place| kill(&place.directory));
+        }
     }
 
     /// What was counted so far. A counter that this kernel lacks reads as zero.
