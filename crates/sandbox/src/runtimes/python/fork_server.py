@@ -32,6 +32,8 @@ JOB, REPORT = 37, 38
 # It keeps the interpreter's lock, as os.fork() does: the copy has only this thread.
 libc = ctypes.PyDLL(None)
 forker = ctypes.PyDLL("/sbx/forker.so")
+# Looked up here: a copy would have to copy what that writes to.
+run_exit_handlers, flush_streams = libc["__cxa_finalize"], libc["fflush"]
 
 
 class Failed(Exception):
@@ -56,8 +58,8 @@ def preload(names):
 
 def finalize():
     """What the C library's exit() does, but for the end."""
-    getattr(libc, "__cxa_finalize")(None)
-    libc.fflush(None)
+    run_exit_handlers(None)
+    flush_streams(None)
 
 
 def renew_random_states():
