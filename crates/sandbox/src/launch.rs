@@ -272,3 +272,21 @@ fn boot(interpreter: &Path, arguments: Vec<String>, inherited: [OwnedFd; 2]) -> 
 fn set_limits(limits: &Rlimits) -> Result<(), Failure> {
     limits.all().into_iter().try_for_each(|(name, limit)| rlimits::set(limit).map_err(at(name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_in_words_wherever_it_was_met() {
+        let told = |error: &str| {
+            let line = format!(r#"{{"Failed":{{"stage":"/tmp","error":{error}}}}}"#);
+            match serde_json::from_str(&line) {
+                Ok(Verdict::Failed { stage, error }) if stage == "/tmp" => error,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told(r#""no such user""#), "no such user");
+        assert_eq!(told("13"), "Permission denied (os error 13)");
+    }
+}
