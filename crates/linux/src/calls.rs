@@ -436,3 +436,17 @@ impl fmt::Display for Listed<'_> {
         f.write_str(end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ceiling_that_is_lower_stays() {
+        let ceilings = Ceilings::lowered(Rlimit::CpuSeconds(5));
+        let told = |limit| set_limit(limit, &ceilings).to_string();
+        assert!(told(Rlimit::CpuSeconds(7)).ends_with("{5, 5}, 0)"));
+        assert!(told(Rlimit::CpuSeconds(4)).ends_with("{4, 4}, 0)"));
+        assert!(told(Rlimit::OpenFiles(7)).ends_with("{7, 7}, 0)"));
+    }
+}

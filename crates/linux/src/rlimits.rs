@@ -21,6 +21,19 @@ pub enum Rlimit {
     MessageQueues(u64),
 }
 
+const ALL: [fn(u64) -> Rlimit; 10] = [
+    Rlimit::Data,
+    Rlimit::Stack,
+    Rlimit::CpuSeconds,
+    Rlimit::FileSize,
+    Rlimit::OpenFiles,
+    Rlimit::Processes,
+    Rlimit::Core,
+    Rlimit::LockedMemory,
+    Rlimit::PendingSignals,
+    Rlimit::MessageQueues,
+];
+
 impl Rlimit {
     const fn resource(self) -> (Resource, u64) {
         match self {
@@ -60,13 +73,16 @@ pub struct Ceilings(Vec<(u32, u64)>);
 impl Ceilings {
     pub const NONE: Self = Self(Vec::new());
 
-    /// Those that concern `limits`.
-    pub fn over(limits: impl IntoIterator<Item = Rlimit>) -> io::Result<Self> {
-        let hard = limits.into_iter().map(|limit| {
-            let (resource, _) = limit.resource();
-            Ok((resource as u32, getrlimit(resource)?.1))
-        });
-        hard.collect::<io::Result<_>>().map(Self)
+    pub fn of_this_process() -> io::Result<Self> {
+        let hard = ALL.map(|limit| limit(0).resource().0).into_iter();
+        hard.map(|resource| Ok((resource as u32, getrlimit(resource)?.1)))
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lowered(to: Rlimit) -> Self {
+        Self(vec![to.as_numbers()])
     }
 
     pub(crate) fn over_resource(&self, resource: u32) -> u64 {
@@ -86,4 +102,34 @@ pub fn set_nice(nice: i32) -> io::Result<()> {
     // SAFETY: setpriority takes three integers; who = 0 is the calling process.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ceilings_of_this_process_are_what_the_kernel_lists() {
+        let ceilings = Ceilings::of_this_process().unwrap();
+        let table = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let listed = |name: &str| {
+            let line = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap_or(u64::MAX)
+        };
+        for (name, limit) in [
+            ("Max data size", Rlimit::Data(0)),
+            ("Max stack size", Rlimit::Stack(0)),
+            ("Max cpu time", Rlimit::CpuSeconds(0)),
+            ("Max file size", Rlimit::FileSize(0)),
+            ("Max open files", Rlimit::OpenFiles(0)),
+            ("Max processes", Rlimit::Processes(0)),
+            ("Max core file size", Rlimit::Core(0)),
+            ("Max locked memory", Rlimit::LockedMemory(0)),
+            ("Max pending signals", Rlimit::PendingSignals(0)),
+            ("Max msgqueue size", Rlimit::MessageQueues(0)),
+        ] {
+            assert_eq!(ceilings.over_resource(limit.as_numbers().0), listed(name), "{name}");
+        }
+        assert_eq!(ceilings.0.len(), ALL.len());
+    }
 }

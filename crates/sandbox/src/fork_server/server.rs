@@ -39,7 +39,7 @@ use crate::launch::{self, Start};
 use crate::limits::{Bytes, Limits};
 use crate::news::News;
 use crate::paths::LAUNCHER_PATH;
-use crate::plan::{self as sandbox_plan, SandboxPlan};
+use crate::plan as sandbox_plan;
 use crate::prepare::{self, BOOT_DEADLINE, Booting, NotReady, PrepareError, Prepared, Stage};
 use crate::probe::probe_limits;
 use crate::runtimes::{Rlimits, Runtime, Stamp};
@@ -102,8 +102,7 @@ impl ForkServer {
             process,
             control: Mutex::new(Some(control)),
             roots: forking.roots.clone(),
-            kernel: kernel(&whole)
-                .map_err(PrepareError::io(Stage::Boot, "cannot look at the kernel's limits"))?,
+            kernel: kernel().map_err(PrepareError::io(Stage::Boot, "cannot look at the kernel's limits"))?,
             amend: forking.amend,
             stamp,
             copies: AtomicUsize::new(0),
@@ -304,11 +303,8 @@ fn readable(order: &[u8]) -> io::Result<OwnedFd> {
     Ok(reader)
 }
 
-fn kernel(plan: &SandboxPlan) -> io::Result<Kernel> {
-    Ok(Kernel {
-        last_capability: identity::last_capability()?,
-        ceilings: Ceilings::over(plan.rlimits.all().into_iter().map(|(_, limit)| limit))?,
-    })
+fn kernel() -> io::Result<Kernel> {
+    Ok(Kernel { last_capability: identity::last_capability()?, ceilings: Ceilings::of_this_process()? })
 }
 
 /// What the server says where it has no pidfd to send.
