@@ -18,7 +18,7 @@ use crate::paths::{RUNNER_DIR, WORKSPACE_PATH};
 use crate::plan::{Mount, Namespace, SandboxPlan};
 use crate::seccomp::Filter;
 
-/// Where the root of every copy is built, inside the server. `fork_server.py` knows it, too.
+/// Where the root of every copy is built, inside the server.
 const ROOT: &str = "/sandbox";
 
 /// Where the directories that hold workspaces are, inside the server.
@@ -30,8 +30,8 @@ const SERVER: &str = "fork_server.py";
 /// What it loads for everything that must be quick.
 const FORKER: &str = "forker.so";
 
-/// Where a copy has what it is sent, in this order.
-pub(super) const ORDER: RawFd = FIRST_FD;
+/// Where a copy has what it is sent, in this order. `fork_server.py` knows two of them.
+const ORDER: RawFd = FIRST_FD;
 const GATE: RawFd = FIRST_FD + 1;
 const STDIN: RawFd = FIRST_FD + 2;
 pub(super) const JOB: RawFd = FIRST_FD + 5;
