@@ -321,8 +321,7 @@ fn init(sent: &[i32]) {
             end(1);
         }
     }
-    let Some(first) = read_order() else { end(1) };
-    let mut at = first;
+    let Some(mut at) = read_order() else { end(1) };
     loop {
         // SAFETY: it began at the order's first step, and stops at its last, `END`: whoever wrote the order sees to that.
         let step = unsafe { at.read() };
@@ -332,7 +331,11 @@ fn init(sent: &[i32]) {
             number => {
                 // SAFETY: the daemon wrote the order, for this process and this purpose.
                 let result = unsafe { call(number, step.arguments) };
-                if if step.least == REFUSED { result >= 0 } else { (result as i64) < step.least } {
+                let as_wanted = match step.least {
+                    REFUSED => result < 0,
+                    least => result as i64 >= least,
+                };
+                if !as_wanted {
                     give_up(&step, result);
                 }
             }
@@ -341,6 +344,7 @@ fn init(sent: &[i32]) {
     }
 }
 
+/// The order's first step; `None` where it cannot be read, or is longer than the table.
 fn read_order() -> Option<*const Step> {
     let table: *mut u64 = (&raw mut TABLE).cast();
     let mut length = 0;

@@ -91,7 +91,8 @@ pub(super) fn arguments(plan: &SandboxPlan, preload: &[String]) -> Vec<String> {
     arguments
 }
 
-/// What a copy has to do to be a sandbox of `plan` over `workspace`. `None`: the server does not see that directory.
+/// What a copy has to do to be a sandbox of `plan` over `workspace`. `None`: the server does not see that directory, or a path
+/// is not UTF-8.
 pub(super) fn order(
     plan: &SandboxPlan,
     kernel: &Kernel,
@@ -105,7 +106,7 @@ pub(super) fn order(
     let workspace = if within == Path::new("") { inside } else { inside.join(within) };
     let steps = [
         arrive(),
-        build(plan, workspace.to_str()?),
+        build(plan, &workspace)?,
         give_up_rights(plan, kernel),
         vec![Step::new("fork", [calls::fork()])],
         hold(plan, kernel),
@@ -144,8 +145,8 @@ fn arrive() -> Vec<Step> {
     ]
 }
 
-/// The root of all copies becomes this one's own.
-fn build(plan: &SandboxPlan, workspace: &str) -> Vec<Step> {
+/// The root of all copies becomes this one's own. `None`: a path is not UTF-8.
+fn build(plan: &SandboxPlan, workspace: &Path) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
     if plan.user_namespaces == UserNamespaces::Disabled {
         let call = calls::write_file("/proc/sys/user/max_user_namespaces", "0");
@@ -160,6 +161,7 @@ fn build(plan: &SandboxPlan, workspace: &str) -> Vec<Step> {
     proc.extend(kernels.map(|name| calls::refuses_writing(&inside(&format!("/proc/{name}")))));
     steps.push(Step::new("/proc", proc));
     for (place, size) in plan.mounts.iter().filter_map(sized) {
+        let place = place.to_str()?;
         let options = format!("mode=1777,size={size}");
         let how = Mounting::New("tmpfs", &options);
         steps.push(Step::new(place, [calls::mount("tmpfs", &inside(place), how, NO_SETUID | NO_DEVICES)]));
@@ -167,14 +169,14 @@ fn build(plan: &SandboxPlan, workspace: &str) -> Vec<Step> {
     let terminals = Mounting::New("devpts", "newinstance,ptmxmode=0666,mode=620");
     let terminals = calls::mount("devpts", &inside("/dev/pts"), terminals, NO_SETUID | NO_PROGRAMS);
     steps.push(Step::new("/dev/pts", [terminals]));
-    let workspace = calls::mount(workspace, &inside(WORKSPACE_PATH), Mounting::Bind, 0);
+    let workspace = calls::mount(workspace.to_str()?, &inside(WORKSPACE_PATH), Mounting::Bind, 0);
     steps.push(Step::new("workspace", [workspace]));
     let mut root = vec![calls::chdir(ROOT)];
     root.extend(calls::leave_root());
     root.push(calls::chdir(WORKSPACE_PATH));
     steps.push(Step::new("change of root", root));
     steps.push(Step::new("loopback", calls::bring_up("lo")));
-    steps
+    Some(steps)
 }
 
 /// Init and program alike.
@@ -233,8 +235,8 @@ fn own(mount: &Mount) -> Mount {
 }
 
 /// A file system that each copy has for itself.
-fn sized(mount: &Mount) -> Option<(&str, u64)> {
-    if let Mount::Tmpfs { size, at } = mount { Some((at.to_str()?, size.0)) } else { None }
+fn sized(mount: &Mount) -> Option<(&Path, u64)> {
+    if let Mount::Tmpfs { size, at } = mount { Some((at, size.0)) } else { None }
 }
 
 /// The same step below [`ROOT`], or the place for what each copy mounts.
