@@ -34,6 +34,8 @@ runner_pid = -1
 out, err = sys.stdout, sys.stderr
 report_fd = -1
 report_pipe = None
+code_dir = None
+boot_modules = set()
 
 # Where the interpreter is not ended (`fork_server.py`): what the C library does at the end of a process.
 finalize = None
@@ -457,9 +459,20 @@ def which_file(fd):
     return status.st_dev, status.st_ino
 
 
+def boot():
+    """What needs neither a job nor the channel to the daemon. A fork server does it once for all its copies."""
+    global boot_modules, code_dir
+    boot_modules = set(sys.modules) - {"__main__"}
+    code_dir = os.environ.pop("SANDBOX_CODE_DIR", "/code")
+    out.reconfigure(line_buffering=True)  # What was printed survives a kill.
+    rehearse()
+    # What is there already need not be collected again: the interpreter ends in a third of the time.
+    gc.freeze()
+
+
 def rehearse():
-    """Goes the way of a job once, with a program that does nothing. What a job needs is then in memory: nobody waits for that, and in
-    a copy of a fork server it is the copy's own by then."""
+    """Goes the way of a job once, with a program that does nothing. What is done for the first time is slow (the first `compile` alone
+    makes a hundred types): now nobody waits for that."""
     before = sys.modules["__main__"]
     source = b"def handler(event):\n    return event\n"
     write_file(os.devnull, source)
@@ -472,17 +485,12 @@ def rehearse():
 
 
 def main():
-    global report_fd, report_pipe, runner_pid, boot_modules
-    runner_pid, boot_modules = getpid(), set(sys.modules) - {"__main__"}
+    global report_fd, report_pipe, runner_pid
+    runner_pid = getpid()
     job_fd, report_fd = int(sys.argv[-2]), int(sys.argv[-1])
     os.set_inheritable(job_fd, False)
     os.set_inheritable(report_fd, False)
     report_pipe = which_file(report_fd)
-    code_dir = os.environ.pop("SANDBOX_CODE_DIR", "/code")
-    out.reconfigure(line_buffering=True)  # What was printed survives a kill.
-    rehearse()
-    # What is there already need not be collected again: the interpreter ends in a third of the time.
-    gc.freeze()
     send(b'{"type":"ready"}')
     try:
         job = receive_job(job_fd)
@@ -513,4 +521,5 @@ def main():
 
 
 if __name__ == "__main__":
+    boot()
     main()
