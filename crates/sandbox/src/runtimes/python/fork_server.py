@@ -33,7 +33,7 @@ JOB, REPORT = 37, 38
 libc = ctypes.PyDLL(None)
 forker = ctypes.PyDLL("/sbx/forker.so")
 # Looked up here: a copy would have to copy what that writes to.
-run_exit_handlers, flush_streams = libc["__cxa_finalize"], libc["fflush"]
+run_exit_handlers, flush_streams, after_fork = libc["__cxa_finalize"], libc["fflush"], libc["PyOS_AfterFork_Child"]
 
 
 class Failed(Exception):
@@ -96,11 +96,11 @@ def main():
     libc.PyOS_BeforeFork()
     forker.serve(control_fd)
     # From here on this is a copy.
-    libc.PyOS_AfterFork_Child()
+    after_fork()
     renew_random_states()
 
 
 if __name__ == "__main__":
     main()
     # Here, and not in there: what is on the stack of the program's process is nobody's business.
-    runner.main()
+    runner.main(JOB, REPORT)

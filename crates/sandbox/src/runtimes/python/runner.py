@@ -29,13 +29,13 @@ HOW_TO_DEFINE = "define handler(event) or handler(event, context)"
 
 write, getpid, fstat, kill, leave, now = os.write, os.getpid, os.fstat, os.kill, os._exit, time.time
 builtin_excepthook = sys.__excepthook__
-boot_path = list(sys.path)
+boot_path, modules = list(sys.path), sys.modules
+boot_nesting, boot_digits = sys.getrecursionlimit(), sys.get_int_max_str_digits()
 runner_pid = -1
 out, err = sys.stdout, sys.stderr
 report_fd = -1
 report_pipe = None
-code_dir = None
-boot_modules = set()
+code_dir = last_boot_module = None
 
 # Where the interpreter is not ended (`fork_server.py`): what the C library does at the end of a process.
 finalize = None
@@ -101,9 +101,10 @@ class Nesting:
 
 
 def write_all(fd, data):
-    view = memoryview(data)
-    while view:
-        view = view[write(fd, view) :]
+    count = write(fd, data)
+    while count < len(data):
+        data = memoryview(data)[count:]
+        count = write(fd, data)
 
 
 def send(payload):
@@ -123,8 +124,12 @@ def send_error(kind, limit=None):
 
 
 def read_exactly(fd, size):
+    data = os.read(fd, size)
+    if len(data) == size:
+        return data
     buffer = bytearray(size)
-    view = memoryview(buffer)
+    buffer[: len(data)] = data
+    view = memoryview(buffer)[len(data) :]
     while view:
         count = os.readv(fd, [view])
         if count == 0:
@@ -136,16 +141,13 @@ def read_exactly(fd, size):
 def receive_job(job_fd):
     frame = read_exactly(job_fd, int.from_bytes(read_exactly(job_fd, 4), "big"))
     os.close(job_fd)
-    # The daemon has bounded the frame, so a long integer costs no more than the same program could spend itself.
-    digits = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(0)
     try:
-        with Nesting():
-            return parse_json(str(frame, "utf-8"), 0)[0]
+        return parse_json(str(frame, "utf-8"), 0)[0]
     except RecursionError:
         raise Refusal("input", "the event is nested too deeply") from None
     finally:
-        sys.set_int_max_str_digits(digits)
+        sys.setrecursionlimit(boot_nesting)
+        sys.set_int_max_str_digits(boot_digits)
 
 
 # Before the program ------------------------------------------------------------------------------------------------
@@ -164,26 +166,25 @@ def write_input_file(path, content, encoding):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
             except FileExistsError:
                 pass  # A parent is a file; opening says so better: "Not a directory".
-        # A FIFO that an earlier run left here must fail, not block for ever: O_NONBLOCK.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o666)
-        try:
-            write_all(fd, content)
-        finally:
-            os.close(fd)
+        write_file(path, content)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Refusal("input", f"cannot write input file '{path}': {reason}") from None
 
 
 def write_file(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
+    # A FIFO that an earlier run left here must fail, not block for ever: O_NONBLOCK.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(fd, content)
+    finally:
+        os.close(fd)
 
 
 def prepare(job, code_dir):
     """Environment, input files and the program's own file. Returns the path of the last."""
-    os.environ.update(job["env"])
+    for name, value in job["env"].items():
+        os.environ[name] = value
     if "TZ" in job["env"]:
         time.tzset()
     for file in job["files"]:
@@ -429,9 +430,9 @@ def end(may_rest):
     # Files that nobody closed are written, and what has a finalizer is finalized: in the order that a collection before has made,
     # a file's buffer before the file.
     gc.collect()
-    for name in [name for name in sys.modules if name not in boot_modules]:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(("/workspace/", "/code/")):
-            vars(sys.modules.pop(name)).clear()
+    for name in modules_since_boot():
+        if (getattr(modules.get(name), "__file__", None) or "").startswith(("/workspace/", "/code/")):
+            vars(modules.pop(name)).clear()
     gc.collect()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -442,6 +443,16 @@ def end(may_rest):
     if may_rest:
         rest()
     leave(0)
+
+
+def modules_since_boot():
+    """Not all that are there: a look at their names would copy them."""
+    names = ["__main__"]
+    for name in reversed(modules):
+        if name == last_boot_module:
+            break
+        names.append(name)
+    return names
 
 
 def rest():
@@ -461,11 +472,14 @@ def which_file(fd):
 
 def boot():
     """What needs neither a job nor the channel to the daemon. A fork server does it once for all its copies."""
-    global boot_modules, code_dir
-    boot_modules = set(sys.modules) - {"__main__"}
+    global last_boot_module, code_dir
     code_dir = os.environ.pop("SANDBOX_CODE_DIR", "/code")
     out.reconfigure(line_buffering=True)  # What was printed survives a kill.
     rehearse()
+    # Until the job has been read. The daemon has bounded it, so a long integer costs no more than the same program could spend itself.
+    sys.setrecursionlimit(MAX_NESTING)
+    sys.set_int_max_str_digits(0)
+    last_boot_module = next(reversed(modules))
     # What is there already need not be collected again: the interpreter ends in a third of the time.
     gc.freeze()
 
@@ -484,13 +498,9 @@ def rehearse():
     flush_streams()
 
 
-def main():
+def main(job_fd, to_report):
     global report_fd, report_pipe, runner_pid
-    runner_pid = getpid()
-    job_fd, report_fd = int(sys.argv[-2]), int(sys.argv[-1])
-    os.set_inheritable(job_fd, False)
-    os.set_inheritable(report_fd, False)
-    report_pipe = which_file(report_fd)
+    runner_pid, report_fd, report_pipe = getpid(), to_report, which_file(to_report)
     send(b'{"type":"ready"}')
     try:
         job = receive_job(job_fd)
@@ -522,4 +532,7 @@ def main():
 
 if __name__ == "__main__":
     boot()
-    main()
+    channel = int(sys.argv[-2]), int(sys.argv[-1])
+    for fd in channel:
+        os.set_inheritable(fd, False)
+    main(*channel)
