@@ -50,7 +50,7 @@ fn a_program_cannot_tell_a_copy_from_a_sandbox_that_bubblewrap_built() {
 }
 
 /// What programs leave to the interpreter's end.
-const ENDINGS: [(&str, &str); 8] = [
+const ENDINGS: [(&str, &str); 11] = [
     ("a file that nobody closed", "left = open('left.txt', 'w'); left.write('kept')"),
     ("the same, in a module of the workspace", "import mine; mine.left.write('kept')"),
     (
@@ -61,6 +61,15 @@ const ENDINGS: [(&str, &str); 8] = [
         "functions for the end",
         "import atexit\natexit.register(print, 'first'); atexit.register(print, 'second', flush=False)",
     ),
+    (
+        "a file that nobody closed, in a program that knows itself as a path",
+        "import pathlib\n__file__ = pathlib.Path(__file__)\nleft = open('left.txt', 'w'); left.write('kept')",
+    ),
+    (
+        "a module that is none",
+        "import sys\nclass None_: __slots__ = (); __file__ = '/code/x'\nsys.modules['x'] = None_()",
+    ),
+    ("a program that nobody can import", "import sys\ndel sys.modules['__main__']\nsys.modules = None"),
     ("a finalizer", "class Last:\n  def __del__(self): print('finalized')\nlast = Last()"),
     (
         "a thread",

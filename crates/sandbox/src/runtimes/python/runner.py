@@ -424,14 +424,15 @@ def end(may_rest):
     a copy of a fork server, destroying that would copy all of it first."""
     if finalize is None or len(sys._current_frames()) > 1:
         return
-    if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()
+    if "threading" in modules:
+        modules["threading"]._shutdown()
     atexit._run_exitfuncs()
     # Files that nobody closed are written, and what has a finalizer is finalized: in the order that a collection before has made,
     # a file's buffer before the file.
     gc.collect()
-    for name in modules_since_boot():
-        if (getattr(modules.get(name), "__file__", None) or "").startswith(("/workspace/", "/code/")):
+    for name in names_since_boot():
+        module = modules.get(name)
+        if isinstance(module, type(sys)) and str(vars(module).get("__file__")).startswith(("/workspace/", "/code/")):
             vars(modules.pop(name)).clear()
     gc.collect()
     for stream in (sys.stdout, sys.stderr):
@@ -445,8 +446,8 @@ def end(may_rest):
     leave(0)
 
 
-def modules_since_boot():
-    """Not all that are there: a look at their names would copy them."""
+def names_since_boot():
+    """Of modules. Not of all that are there: a copy of a fork server would get pages of its own by looking."""
     names = ["__main__"]
     for name in reversed(modules):
         if name == last_boot_module:
@@ -533,6 +534,7 @@ def main(job_fd, to_report):
 if __name__ == "__main__":
     boot()
     channel = int(sys.argv[-2]), int(sys.argv[-1])
+    # A copy's are not.
     for fd in channel:
         os.set_inheritable(fd, False)
     main(*channel)
