@@ -37,8 +37,10 @@ report_fd = -1
 report_pipe = None
 code_dir = last_boot_module = None
 
-# Where the interpreter is not ended (`fork_server.py`): what the C library does at the end of a process.
+# In a copy of a fork server, which does not end the interpreter: what the C library does at the end of a process.
 finalize = None
+# There, too: whether no job comes for a while.
+has_time = None
 
 # Freed when an allocation was refused, so that there is room to say so. Untouched zero pages cost nothing at boot.
 reserve = [bytes(1 << 20)]
@@ -487,7 +489,7 @@ def boot():
 
 def rehearse():
     """Goes the way of a job once, with a program that does nothing. What is done for the first time is slow (the first `compile` alone
-    makes a hundred types): now nobody waits for that."""
+    makes a hundred types), and in a copy of a fork server so is what is written to first: now nobody waits for that."""
     before = sys.modules["__main__"]
     source = b"def handler(event):\n    return event\n"
     write_file(os.devnull, source)
@@ -503,6 +505,8 @@ def main(job_fd, to_report):
     global report_fd, report_pipe, runner_pid
     runner_pid, report_fd, report_pipe = getpid(), to_report, which_file(to_report)
     send(b'{"type":"ready"}')
+    if has_time is not None and has_time():
+        rehearse()
     try:
         job = receive_job(job_fd)
         path = prepare(job, code_dir)
