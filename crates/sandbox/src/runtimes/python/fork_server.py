@@ -93,7 +93,7 @@ def pretend():
     """What a program sees is what it would see had this process been started with the runner."""
     started_with = len(sys.argv)
     sys.argv = [runner.__file__, str(JOB), str(REPORT)]
-    sys.orig_argv[-started_with:] = sys.argv
+    runner.original_argv[-started_with:] = sys.argv
     runner.finalize, runner.has_time = finalize, has_time
 
 

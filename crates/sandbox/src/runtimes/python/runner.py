@@ -30,6 +30,7 @@ HOW_TO_DEFINE = "define handler(event) or handler(event, context)"
 write, getpid, fstat, kill, leave, now = os.write, os.getpid, os.fstat, os.kill, os._exit, time.time
 builtin_excepthook = sys.__excepthook__
 boot_path, modules = list(sys.path), sys.modules
+original_argv = getattr(sys, "orig_argv", [])  # Python has it since 3.10.
 boot_nesting, boot_digits = sys.getrecursionlimit(), sys.get_int_max_str_digits()
 runner_pid = -1
 out, err = sys.stdout, sys.stderr
@@ -160,7 +161,7 @@ def write_input_file(path, content, encoding):
         if encoding == "base64":
             from binascii import a2b_base64
 
-            content = a2b_base64(content, strict_mode=True)
+            content = a2b_base64(content)
         else:
             content = content.encode()
         if os.path.dirname(path):
@@ -197,7 +198,7 @@ def prepare(job, code_dir):
     except OSError as error:
         raise Refusal("input", f"cannot write the program to {path}: {error.strerror}") from None
     sys.argv = [path]
-    sys.orig_argv[-3:] = sys.argv
+    original_argv[-3:] = sys.argv
     # The workspace comes first only now that the runner has what it needs from the standard library. The code's own
     # folder is for children that multiprocessing spawns: they import the program by name.
     sys.path[:] = [os.getcwd(), *boot_path, code_dir]
