@@ -31,7 +31,6 @@ write, getpid, fstat, kill, leave, now = os.write, os.getpid, os.fstat, os.kill,
 builtin_excepthook = sys.__excepthook__
 boot_path, modules = list(sys.path), sys.modules
 original_argv = getattr(sys, "orig_argv", [])  # Python has it since 3.10.
-boot_nesting, boot_digits = sys.getrecursionlimit(), sys.get_int_max_str_digits()
 runner_pid = -1
 out, err = sys.stdout, sys.stderr
 report_fd = -1
@@ -127,12 +126,8 @@ def send_error(kind, limit=None):
 
 
 def read_exactly(fd, size):
-    data = os.read(fd, size)
-    if len(data) == size:
-        return data
     buffer = bytearray(size)
-    buffer[: len(data)] = data
-    view = memoryview(buffer)[len(data) :]
+    view = memoryview(buffer)
     while view:
         count = os.readv(fd, [view])
         if count == 0:
@@ -144,13 +139,16 @@ def read_exactly(fd, size):
 def receive_job(job_fd):
     frame = read_exactly(job_fd, int.from_bytes(read_exactly(job_fd, 4), "big"))
     os.close(job_fd)
+    # The daemon has bounded the frame, so a long integer costs no more than the same program could spend itself.
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
     try:
-        return parse_json(str(frame, "utf-8"), 0)[0]
+        with Nesting():
+            return parse_json(str(frame, "utf-8"), 0)[0]
     except RecursionError:
         raise Refusal("input", "the event is nested too deeply") from None
     finally:
-        sys.setrecursionlimit(boot_nesting)
-        sys.set_int_max_str_digits(boot_digits)
+        sys.set_int_max_str_digits(digits)
 
 
 # Before the program ------------------------------------------------------------------------------------------------
@@ -184,7 +182,7 @@ def write_file(path, content):
         os.close(fd)
 
 
-def prepare(job, code_dir):
+def prepare(job):
     """Environment, input files and the program's own file. Returns the path of the last."""
     for name, value in job["env"].items():
         os.environ[name] = value
@@ -480,9 +478,6 @@ def boot():
     code_dir = os.environ.pop("SANDBOX_CODE_DIR", "/code")
     out.reconfigure(line_buffering=True)  # What was printed survives a kill.
     rehearse()
-    # Until the job has been read. The daemon has bounded it, so a long integer costs no more than the same program could spend itself.
-    sys.setrecursionlimit(MAX_NESTING)
-    sys.set_int_max_str_digits(0)
     last_boot_module = next(reversed(modules))
     # What is there already need not be collected again: the interpreter ends in a third of the time.
     gc.freeze()
@@ -510,7 +505,7 @@ def main(job_fd, to_report):
         rehearse()
     try:
         job = receive_job(job_fd)
-        path = prepare(job, code_dir)
+        path = prepare(job)
         send(b'{"type":"started"}')
         if job["mode"] == "script":
             run_module(job["code"].encode(), path, "__main__")
